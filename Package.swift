@@ -1,0 +1,51 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "jam-retention",
+  products: [
+    .executable(name: "jam-retention", targets: ["jam-retention"]),
+    .library(name: "RetentionModel", targets: ["RetentionModel"]),
+    .library(name: "MigrationGenerator", targets: ["MigrationGenerator"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
+  ],
+  targets: [
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
+    .target(name: "MigrationGenerator", dependencies: ["RetentionModel", .product(name: "Crypto", package: "swift-crypto")]),
+    .target(name: "Postgres", dependencies: ["CLibPQ", .product(name: "Logging", package: "swift-log")]),
+    .target(
+      name: "EmbeddedPostgres",
+      dependencies: ["Postgres", .product(name: "Subprocess", package: "swift-subprocess")]
+    ),
+    .target(
+      name: "RetentionRunner",
+      dependencies: [
+        "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel",
+        .product(name: "Configuration", package: "swift-configuration"),
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+      ]
+    ),
+    .executableTarget(
+      name: "jam-retention",
+      dependencies: [
+        "RetentionRunner",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]
+    ),
+    .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
+    .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator"]),
+    .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
+    .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
+    .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
+  ],
+  swiftLanguageModes: [.v6]
+)
