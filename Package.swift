@@ -19,8 +19,9 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
-    .target(name: "MigrationGenerator", dependencies: ["RetentionModel", .product(name: "Crypto", package: "swift-crypto")]),
-    .target(name: "Postgres", dependencies: ["CLibPQ", .product(name: "Logging", package: "swift-log")]),
+    .target(name: "SafeSQL"),
+    .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
+    .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
     .target(
       name: "EmbeddedPostgres",
       dependencies: ["Postgres", .product(name: "Subprocess", package: "swift-subprocess")]
