@@ -20,6 +20,7 @@ let package = Package(
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
     .target(name: "SafeSQL"),
+    .executableTarget(name: "dump", dependencies: ["MigrationGenerator"]),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
     .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
     .target(

@@ -1,0 +1,719 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// `070_cleanup.sql`: the cleanup procedure and what it is made of.
+  func cleanup() -> Artefact {
+    Artefact(
+      path: "070_cleanup.sql",
+      kind: .repeatable,
+      purpose: [
+        "The cleanup: CALL \(names.identifier("cleanup").quoted)(cutoff, dry_run). The procedure only loops and commits; every batch is a",
+        "function that catches its own errors, because PostgreSQL allows no COMMIT in a block that catches errors.",
+      ],
+      locks: ["none on tables"],
+      body: .joined(
+        [previewFunction, startFunction, holdFunction, finishFunction] + model.classes.map(batchFunction)
+          + [blobBatchFunction, nextTransaction, procedure],
+        separator: "\n\n"
+      )
+    )
+  }
+
+  // MARK: What may be deleted
+
+  private func keyColumn(_ tableName: String) -> Identifier { Identifier(table(tableName).primaryKey[0]) }
+
+  private func window(_ name: String) -> Identifier { Identifier("\(name)_cutoff") }
+
+  private func keyColumnType(_ tableName: String) -> SQL {
+    "\(raw: columnType(of: table(tableName).primaryKey[0], in: tableName))"
+  }
+
+  /// Children of a table, each with the foreign key.
+  private func children(of name: String) -> [(table: Table, key: ForeignKey)] {
+    model.tables.flatMap { table in table.foreignKeys.filter { $0.parent == name }.map { (table, $0) } }
+  }
+
+  private func join(_ key: ForeignKey, child: SQL, parent: SQL) -> SQL {
+    .joined(
+      zip(key.columns, key.parentColumns).map { "\(child).\(Identifier($0)) = \(parent).\(Identifier($1))" },
+      separator: " AND "
+    )
+  }
+
+  private func partKey(_ part: DataClass.Part, of dataClass: DataClass) -> ForeignKey {
+    guard let key = table(part.table).foreignKeys.first(where: { $0.parent == dataClass.table }) else {
+      preconditionFailure("part \(part.name) has no foreign key to \(dataClass.table): the model was not validated")
+    }
+    return key
+  }
+
+  /// The conditions under which the row `r` of a class may go, besides its age.
+  ///
+  /// With `dying`, rows of earlier classes do not block when the query of that name lists them; without, they are gone.
+  private func conditions(_ dataClass: DataClass, cutoff: SQL, protected: SQL, dying: Bool) -> [SQL] {
+    var result: [SQL] = []
+    if let status = dataClass.status {
+      result.append("(r.\(Identifier(status)) = ANY (\(protected))) IS NOT TRUE")
+    }
+    result += protectedAncestors(of: dataClass.table, alias: "r", protected: protected, depth: 1)
+    for part in dataClass.parts {
+      let key = partKey(part, of: dataClass)
+      if let timestamp = part.timestamp {
+        result.append(
+          "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x WHERE \(join(key, child: "x", parent: "r")) AND x.\(Identifier(timestamp)) >= \(cutoff))"
+        )
+      }
+      for (child, childKey) in children(of: part.table) where !dataClass.parts.contains(where: { $0.table == child.name }) {
+        result.append(
+          "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x JOIN \(names.table(child.name)) AS y ON \(join(childKey, child: "y", parent: "x")) WHERE \(join(key, child: "x", parent: "r")))"
+        )
+      }
+    }
+    for (child, key) in children(of: dataClass.table) where !dataClass.parts.contains(where: { $0.table == child.name }) {
+      let alreadyDying: SQL =
+        dying && model.classes.contains { $0.table == child.name }
+        ? " AND NOT EXISTS (SELECT FROM \(dyingName(child.name)) AS d WHERE d.\(keyColumn(child.name)) = c.\(keyColumn(child.name)))"
+        : ""
+      result.append(
+        "NOT EXISTS (SELECT FROM \(names.table(child.name)) AS c WHERE \(join(key, child: "c", parent: "r"))\(alreadyDying))"
+      )
+    }
+    return result
+  }
+
+  private func protectedAncestors(of name: String, alias: SQL, protected: SQL, depth: Int) -> [SQL] {
+    table(name).foreignKeys.flatMap { key -> [SQL] in
+      guard let parent = model.classes.first(where: { $0.table == key.parent }) else { return [] }
+      let parentAlias: SQL = "p\(depth)"
+      var alternatives: [SQL] = []
+      if let status = parent.status { alternatives.append("\(parentAlias).\(Identifier(status)) = ANY (\(protected))") }
+      alternatives += protectedAncestors(of: parent.table, alias: parentAlias, protected: protected, depth: depth + 1)
+        .map { "NOT (\($0))" }
+      guard !alternatives.isEmpty else { return [] }
+      return [
+        "NOT EXISTS (SELECT FROM \(names.table(key.parent)) AS \(parentAlias) WHERE \(join(key, child: alias, parent: parentAlias)) AND (\(SQL.joined(alternatives, separator: " OR "))))"
+      ]
+    }
+  }
+
+  private func dyingName(_ tableName: String) -> Identifier {
+    let owner = model.classes.first { $0.table == tableName || $0.parts.contains { $0.table == tableName } }
+    let name = owner.flatMap { $0.table == tableName ? $0.name : $0.parts.first { $0.table == tableName }?.name }
+    return Identifier("dying_\(name ?? tableName)")
+  }
+
+  // MARK: Preview
+
+  private var previewFunction: SQL {
+    let function = names.qualified("cleanup_preview")
+    let windowColumns = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
+      """
+      coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.\(Identifier("\(name)_retention_days")), p.retention_days))) AS \(window(name))
+      """
+    }
+    var queries: [SQL] = [
+      """
+      policy AS MATERIALIZED (
+        SELECT p.protected_statuses,
+          \(SQL.joined(windowColumns))
+        FROM \(policy) AS p
+        WHERE p.retention_days > 0
+      )
+      """
+    ]
+    var figures: [SQL] = []
+    var edgeSources: [SQL] = []
+    func figure(_ name: String, _ dying: Identifier, _ timestamp: String?) {
+      let times: SQL = timestamp.map { "min(d.\(Identifier($0))), max(d.\(Identifier($0)))" }
+        ?? "NULL::timestamptz, NULL::timestamptz"
+      figures.append("SELECT \(literal: name)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, \(times) FROM \(dying) AS d")
+    }
+    func selected(_ tableName: String, _ alias: SQL) -> SQL {
+      let columns = table(tableName).columns.map { column -> SQL in "\(alias).\(Identifier(column.name))" }
+      let sizes = table(tableName).columns.map { column -> SQL in
+        column.isNullable
+          ? "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier(column.name))), 0)"
+          : "pg_catalog.pg_column_size(\(alias).\(Identifier(column.name)))"
+      }
+      return "\(SQL.joined(columns, separator: ", ")),\n\(SQL.joined(sizes, separator: " + ")) AS stored_bytes"
+    }
+    for dataClass in model.classes {
+      let dying = dyingName(dataClass.table)
+      let conditions =
+        ["r.\(Identifier(dataClass.timestamp)) < w.\(window(dataClass.name))"]
+        + conditions(dataClass, cutoff: "w.\(window(dataClass.name))", protected: "w.protected_statuses", dying: true)
+      queries.append(
+        """
+        \(dying) AS MATERIALIZED (
+          SELECT \(selected(dataClass.table, "r"))
+          FROM \(names.table(dataClass.table)) AS r, policy AS w
+          WHERE \(SQL.joined(conditions, separator: "\n  AND "))
+        )
+        """
+      )
+      figure(dataClass.name, dying, dataClass.timestamp)
+      for part in dataClass.parts {
+        queries.append(
+          """
+          \(dyingName(part.table)) AS MATERIALIZED (
+            SELECT \(selected(part.table, "x"))
+            FROM \(names.table(part.table)) AS x
+            JOIN \(dying) AS r ON \(join(partKey(part, of: dataClass), child: "x", parent: "r"))
+          )
+          """
+        )
+        figure(part.name, dyingName(part.table), part.timestamp)
+      }
+      for name in [dataClass.table] + dataClass.parts.map(\.table) {
+        for edge in model.references where edge.table == name {
+          edgeSources.append("SELECT k.hash, -1 AS delta FROM (\(keys(of: edge, from: "\(dyingName(name))"))) AS k")
+        }
+      }
+    }
+    queries.append(
+      """
+      -- What is on its way to refcount, and what the rows above take away from it.
+      changes AS MATERIALIZED (
+        SELECT c.hash, sum(c.delta)::bigint AS delta, max(c.put_at) AS put_at
+        FROM (
+          SELECT l.hash, l.delta, CASE WHEN l.is_put THEN l.recorded_at END AS put_at FROM \(ledger) AS l WHERE l.hash IS NOT NULL
+          UNION ALL
+          SELECT u.hash, u.refcount, NULL FROM \(unresolved) AS u
+          UNION ALL
+          SELECT e.hash, e.delta, NULL
+          FROM (
+            \(edgeSources.isEmpty ? "SELECT NULL::\(keyType) AS hash, 0 AS delta" : SQL.joined(edgeSources, separator: "\nUNION ALL\n"))
+          ) AS e
+          WHERE e.hash <> ''
+        ) AS c
+        GROUP BY c.hash
+      )
+      """
+    )
+    let createdAt = Identifier(blobs.createdAt)
+    let dyingBlobs = Identifier("dying_\(blobs.plural)")
+    func blobColumns() -> SQL { "b.\(key) AS hash, b.\(Identifier(blobs.size)) AS stored_bytes, b.\(createdAt) AS created_at" }
+    queries.append(
+      """
+      \(dyingBlobs) AS (
+        SELECT f.stored_bytes, f.created_at
+        FROM (
+          SELECT \(blobColumns()), NULL::timestamptz AS put_at
+          FROM \(blobTable) AS b, policy AS w
+          WHERE b.\(refcount) = 0 AND b.\(createdAt) < w.\(window(blobs.plural))
+            AND NOT EXISTS (SELECT FROM changes AS c WHERE c.hash = b.\(key))
+          UNION ALL
+          SELECT \(blobColumns()), c.put_at
+          FROM changes AS c
+          JOIN \(blobTable) AS b ON b.\(key) = c.hash AND b.\(refcount) + c.delta = 0
+        ) AS f
+        CROSS JOIN policy AS w
+        WHERE f.created_at < w.\(window(blobs.plural))
+          AND (f.put_at < w.\(window(blobs.plural))) IS NOT FALSE
+          AND NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = f.hash AND t.put_at >= w.\(window(blobs.plural)))
+      )
+      """
+    )
+    figures.append(
+      "SELECT \(literal: blobs.plural)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM \(dyingBlobs) AS d"
+    )
+    let body: SQL = """
+      WITH \(SQL.joined(queries, separator: ", "))
+      \(SQL.joined(figures, separator: "\nUNION ALL\n"))
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(cutoff timestamptz DEFAULT NULL)
+      RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
+      LANGUAGE sql STABLE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
+      """
+  }
+
+  // MARK: Begin and end of a run
+
+  private var startFunction: SQL {
+    let function = names.qualified("cleanup_start")
+    let windows = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
+      """
+      \(window(name)) := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.\(Identifier("\(name)_retention_days")), settings.retention_days)));
+      """
+    }
+    let outputs = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in "OUT \(window(name)) timestamptz" }
+    let dryRunFigures = model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [blobs.plural]
+    let assignments = dryRunFigures.map { name -> SQL in
+      "\(Identifier("deleted_\(name)")) = (SELECT f.rows FROM figures AS f WHERE f.data_class = \(literal: name))"
+    }
+    let tables = model.classes.flatMap { [($0.name, $0.table)] + $0.parts.map { ($0.name, $0.table) } } + [(blobs.plural, blobs.table)]
+    let shares = tables.map { name, table -> SQL in
+      "SELECT \(literal: name)::text AS data_class, count(*) AS total FROM \(names.table(table))"
+    }
+    let body: SQL = """
+      DECLARE
+        settings \(policy);
+        refusal  text;
+      BEGIN
+        IF given_cutoff > now() THEN
+          RAISE EXCEPTION 'cutoff % is in the future', given_cutoff
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
+        END IF;
+        SELECT * INTO STRICT settings FROM \(policy);
+        dry_run := coalesce(dry_run, settings.dry_run);
+        batch_size := settings.batch_size;
+        batch_pause := extract(epoch FROM settings.batch_pause);
+        deadline := coalesce(clock_timestamp() + settings.max_duration, 'infinity');
+        \(SQL.joined(windows, separator: "\n"))
+
+        status := CASE
+          WHEN settings.retention_days <= 0 THEN 'disabled'
+          WHEN dry_run THEN 'completed'
+          WHEN NOT pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.cleanup)) THEN 'skipped'
+          WHEN NOT take_over AND EXISTS (SELECT FROM \(runs) AS r WHERE r.status = 'running') THEN 'probe'
+          ELSE 'running'
+        END;
+        IF status = 'probe' THEN
+          RETURN;
+        END IF;
+        IF status = 'running' THEN
+          UPDATE \(runs) AS r
+          SET status = 'interrupted', finished_at = clock_timestamp(),
+            error = coalesce(r.error, 'the session that ran it ended or was cancelled')
+          WHERE r.status = 'running';
+        END IF;
+
+        IF status IN ('running', 'completed') THEN
+          SELECT format('trigger %s of table %s is %s: references would be lost', t.trigger_name, t.table_name, t.state)
+          INTO refusal
+          FROM \(names.qualified("counting_triggers")) AS t
+          WHERE t.state <> 'enabled'
+          LIMIT 1;
+          IF refusal IS NULL AND settings.max_delete_fraction IS NOT NULL THEN
+            SELECT format('would delete %s of %s rows of %s, more than max_delete_fraction %s',
+              f.rows, s.total, f.data_class, settings.max_delete_fraction)
+            INTO refusal
+            FROM \(names.qualified("cleanup_preview"))(given_cutoff) AS f
+            JOIN (
+              \(SQL.joined(shares, separator: "\nUNION ALL\n"))
+            ) AS s ON s.data_class = f.data_class
+            WHERE f.rows > s.total * settings.max_delete_fraction
+            LIMIT 1;
+          END IF;
+          IF refusal IS NOT NULL THEN
+            status := 'refused';
+          END IF;
+        END IF;
+
+        INSERT INTO \(runs) (cutoff, dry_run, status, finished_at, error)
+        VALUES (given_cutoff, dry_run, status, CASE WHEN status <> 'running' THEN clock_timestamp() END, refusal)
+        RETURNING id INTO run_id;
+
+        IF status = 'completed' THEN
+          WITH figures AS MATERIALIZED (SELECT * FROM \(names.qualified("cleanup_preview"))(given_cutoff))
+          UPDATE \(runs) AS r
+          SET \(SQL.joined(assignments)),
+            freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = \(literal: blobs.plural)),
+            finished_at = clock_timestamp()
+          WHERE r.id = run_id;
+        END IF;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(
+        IN given_cutoff timestamptz, IN take_over boolean, INOUT dry_run boolean, OUT run_id bigint, OUT status text,
+        OUT batch_size integer, OUT batch_pause double precision, OUT deadline timestamptz,
+        \(SQL.joined(outputs))
+      )
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(timestamptz, boolean, boolean) IS 'Begins a run: checks, windows, the record. A dry run is finished when this returns.';
+      \(revoke("FUNCTION", "\(function)(timestamptz, boolean, boolean)"))
+      """
+  }
+
+  private var holdFunction: SQL {
+    let function = names.qualified("cleanup_hold")
+    let body: SQL = """
+      BEGIN
+        PERFORM pg_advisory_xact_lock(\(lockNamespace), \(LockKey.cleanup));
+        RETURN EXISTS (SELECT FROM \(runs) AS r WHERE r.id = run_id AND r.status = 'running');
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(run_id bigint) RETURNS boolean
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(bigint) IS 'Holds the one place of a cleanup until COMMIT; false if another run has taken over. A transaction''s lock, because a session''s would outlive a cancelled run.';
+      \(revoke("FUNCTION", "\(function)(bigint)"))
+      """
+  }
+
+  private var finishFunction: SQL {
+    let function = names.qualified("cleanup_finish")
+    let body: SQL = """
+        UPDATE \(runs) AS r
+        SET status = $2, error = $3, finished_at = clock_timestamp()
+        WHERE r.id = $1 AND r.status = 'running';
+        SELECT * FROM \(runs) AS r WHERE r.id = $1
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(run_id bigint, status text, error text) RETURNS \(runs)
+      LANGUAGE sql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(bigint, text, text) IS 'Ends a run that is still running and returns its record.';
+      \(revoke("FUNCTION", "\(function)(bigint, text, text)"))
+      """
+  }
+
+  // MARK: Batches
+
+  private func batchName(_ name: String) -> QualifiedName { names.qualified("cleanup_\(name)_batch") }
+
+  private var caughtErrors: SQL {
+    """
+    EXCEPTION
+      WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+        outcome := 'retry';
+        failure := SQLERRM;
+        failure_state := SQLSTATE;
+      WHEN OTHERS THEN
+        outcome := 'failed';
+        failure := SQLERRM;
+        failure_state := SQLSTATE;
+    """
+  }
+
+  private func batchSignature(_ type: SQL) -> SQL { "bigint, timestamptz, integer, timestamptz, \(type)" }
+
+  private func createBatch(_ name: String, keyType type: SQL, rights: SQL, comment: String, body: SQL) -> SQL {
+    let function = batchName(name)
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(
+        IN run_id bigint, IN cutoff timestamptz, IN batch_size integer,
+        INOUT after_time timestamptz, INOUT after_key \(type),
+        OUT outcome text, OUT failure text, OUT failure_state text
+      )
+      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s'
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(\(batchSignature(type))) IS \(literal: comment);
+      \(revoke("FUNCTION", "\(function)(\(batchSignature(type)))"))
+      """
+  }
+
+  private func batchFunction(_ dataClass: DataClass) -> SQL {
+    let target = names.table(dataClass.table)
+    let id = keyColumn(dataClass.table)
+    let type = keyColumnType(dataClass.table)
+    let timestamp = Identifier(dataClass.timestamp)
+    let conditions = conditions(dataClass, cutoff: "cutoff", protected: "protected", dying: false)
+    let checked = SQL.joined(["r.\(timestamp) < cutoff"] + conditions, separator: "\n  AND ")
+    let parts = dataClass.parts.map { part -> (lock: SQL, delete: SQL, count: SQL) in
+      let key = partKey(part, of: dataClass)
+      let child = Identifier(key.columns[0])
+      let partTable = table(part.table)
+      let same = SQL.joined(
+        partTable.primaryKey.map { "h.\(Identifier($0)) = x.\(Identifier($0))" }, separator: " AND ")
+      let keyColumns = SQL.joined(partTable.primaryKey.map { "x.\(Identifier($0))" }, separator: ", ")
+      return (
+        """
+        -- A row goes with all its \(comment: part.name) or not at all.
+        WITH held AS MATERIALIZED (
+          SELECT \(keyColumns) FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed) FOR UPDATE SKIP LOCKED
+        )
+        SELECT array_agg(k.id) INTO doomed
+        FROM unnest(doomed) AS k (id)
+        WHERE k.id NOT IN (
+          SELECT x.\(child) FROM \(names.table(part.table)) AS x
+          WHERE x.\(child) = ANY (doomed) AND NOT EXISTS (SELECT FROM held AS h WHERE \(same))
+        );
+        """,
+        """
+        DELETE FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed);
+        GET DIAGNOSTICS \(Identifier("\(part.name)_count")) = ROW_COUNT;
+        """,
+        "\(Identifier("\(part.name)_count")) bigint := 0;"
+      )
+    }
+    let counts = ([dataClass.name] + dataClass.parts.map(\.name)).map { name -> SQL in
+      "\(Identifier("deleted_\(name)")) = r.\(Identifier("deleted_\(name)")) + \(Identifier("\(name)_count"))"
+    }
+    let body: SQL = """
+      #variable_conflict use_variable
+      DECLARE
+        protected text[];
+        expired   \(type)[];
+        doomed    \(type)[];
+        last_time timestamptz;
+        \(Identifier("\(dataClass.name)_count")) bigint := 0;
+        \(SQL.joined(parts.map(\.count), separator: "\n"))
+      BEGIN
+        SELECT p.protected_statuses INTO protected FROM \(policy) AS p;
+
+        SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
+        FROM (
+          SELECT r.\(id) AS id, r.\(timestamp) AS at
+          FROM \(target) AS r
+          WHERE (r.\(timestamp), r.\(id)) > (after_time, after_key)
+            AND \(checked)
+          ORDER BY r.\(timestamp), r.\(id)
+          LIMIT batch_size
+        ) AS w;
+        IF expired IS NULL THEN
+          outcome := 'done';
+          RETURN;
+        END IF;
+
+        SELECT array_agg(l.id) INTO doomed
+        FROM (SELECT r.\(id) AS id FROM \(target) AS r WHERE r.\(id) = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
+        \(SQL.joined(parts.map(\.lock), separator: "\n"))
+        -- Again, now that nothing can change: a child may have come between the first look and the lock.
+        SELECT array_agg(r.\(id)) INTO doomed
+        FROM \(target) AS r
+        WHERE r.\(id) = ANY (doomed)
+          AND \(checked);
+
+        \(SQL.joined(parts.map(\.delete), separator: "\n"))
+        DELETE FROM \(target) AS r WHERE r.\(id) = ANY (doomed);
+        GET DIAGNOSTICS \(Identifier("\(dataClass.name)_count")) = ROW_COUNT;
+
+        UPDATE \(runs) AS r
+        SET batches = r.batches + 1,
+          busy_rows = r.busy_rows + cardinality(expired) - \(Identifier("\(dataClass.name)_count")),
+          \(SQL.joined(counts))
+        WHERE r.id = run_id;
+        after_time := last_time;
+        after_key := expired[cardinality(expired)];
+        outcome := 'more';
+      \(caughtErrors)
+      END
+      """
+    return createBatch(
+      dataClass.name,
+      keyType: type,
+      rights: ownerRights,
+      comment: "Deletes one batch of expired \(dataClass.name), the oldest after the given place. Skips what others have locked.",
+      body: body
+    )
+  }
+
+  private var blobBatchFunction: SQL {
+    let createdAt = Identifier(blobs.createdAt)
+    let stays: SQL = """
+      NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = b.\(key) AND t.put_at >= cutoff)
+        AND NOT EXISTS (SELECT FROM \(unresolved) AS u WHERE u.hash = b.\(key))
+      """
+    let body: SQL = """
+      #variable_conflict use_variable
+      DECLARE
+        unreferenced \(keyType)[];
+        buckets      integer[];
+        last_time    timestamptz;
+        blob_count   bigint;
+        blob_bytes   bigint;
+      BEGIN
+        SELECT array_agg(w.hash ORDER BY w.at, w.hash), max(w.at) INTO unreferenced, last_time
+        FROM (
+          SELECT b.\(key) AS hash, b.\(createdAt) AS at
+          FROM \(blobTable) AS b
+          WHERE b.\(refcount) = 0 AND b.\(createdAt) < cutoff AND (b.\(createdAt), b.\(key)) > (after_time, after_key)
+            AND \(stays)
+          ORDER BY b.\(createdAt), b.\(key)
+          LIMIT batch_size
+        ) AS w;
+        IF unreferenced IS NULL THEN
+          outcome := 'done';
+          RETURN;
+        END IF;
+
+        -- Whoever refers to a blob holds its bucket until COMMIT: a bucket that is free now has told the ledger all,
+        -- and the next statement sees it.
+        SELECT array_agg(k.bucket) INTO buckets
+        FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
+        WHERE pg_try_advisory_xact_lock(\(lockNamespace), k.bucket);
+
+        WITH doomed AS MATERIALIZED (
+          SELECT b.\(key) AS hash
+          FROM \(blobTable) AS b
+          WHERE b.\(key) = ANY (unreferenced) AND \(bucket("b.\(key)")) = ANY (buckets)
+            AND b.\(refcount) = 0 AND b.\(createdAt) < cutoff
+            AND \(stays)
+            AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash = b.\(key))
+            AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
+          FOR UPDATE OF b SKIP LOCKED
+        ), deleted AS (
+          DELETE FROM \(blobTable) AS b USING doomed AS d WHERE b.\(key) = d.hash
+          RETURNING b.\(Identifier(blobs.size)) AS bytes
+        )
+        SELECT count(*), coalesce(sum(d.bytes), 0) INTO blob_count, blob_bytes FROM deleted AS d;
+
+        UPDATE \(runs) AS r
+        SET batches = r.batches + 1,
+          \(Identifier("busy_\(blobs.plural)")) = r.\(Identifier("busy_\(blobs.plural)")) + cardinality(unreferenced) - blob_count,
+          \(Identifier("deleted_\(blobs.plural)")) = r.\(Identifier("deleted_\(blobs.plural)")) + blob_count,
+          freed_bytes = r.freed_bytes + blob_bytes
+        WHERE r.id = run_id;
+        after_time := last_time;
+        after_key := unreferenced[cardinality(unreferenced)];
+        outcome := 'more';
+      \(caughtErrors)
+      END
+      """
+    return createBatch(
+      blobs.plural,
+      keyType: keyType,
+      rights: "\(ownerRights) SET jam_retention.counting = 'on'",
+      comment: "Deletes one batch of unreferenced \(blobs.plural), the oldest after the given place. Skips what others use.",
+      body: body
+    )
+  }
+
+  // MARK: The procedure
+
+  private var nextTransaction: SQL {
+    let procedure = names.qualified("cleanup_next_transaction")
+    let body: SQL = """
+      BEGIN
+        COMMIT;
+        SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+      END
+      """
+    return """
+      CREATE OR REPLACE PROCEDURE \(procedure)()
+      LANGUAGE plpgsql
+      AS \(body.dollarQuoted());
+      COMMENT ON PROCEDURE \(procedure)() IS 'Commits what a cleanup has done and begins its next transaction, at READ COMMITTED whatever the default is.';
+      \(revoke("PROCEDURE", "\(procedure)()"))
+      """
+  }
+
+  private var procedure: SQL {
+    let procedure = names.qualified("cleanup")
+    let next: SQL = "CALL \(names.qualified("cleanup_next_transaction"))();"
+    let outputs = countColumns.map { column -> SQL in "INOUT \(Identifier(column.name)) bigint DEFAULT NULL" }
+    let results = countColumns.map { column -> SQL in "\(Identifier(column.name)) := finished.\(Identifier(column.name));" }
+    let variables = (model.classes.map { ($0.name, keyColumnType($0.table)) } + [(blobs.plural, keyType)]).map { name, type -> SQL in
+      """
+      \(Identifier("\(name)_time")) timestamptz := '-infinity';
+      \(Identifier("\(name)_key")) \(type);
+      """
+    }
+    let classLoops = model.classes.map { loop($0.name, next: next) }
+    let body: SQL = """
+      #variable_conflict use_variable
+      DECLARE
+        run      record;
+        batch    record;
+        finished \(runs);
+        probes   integer := 0;
+        attempts integer;
+        result   text := 'completed';
+        problem  text;
+        problem_state text;
+        real     boolean;
+        \(SQL.joined(variables, separator: "\n"))
+      BEGIN
+        IF cutoff > pg_catalog.now() THEN
+          RAISE EXCEPTION 'cutoff % is in the future', cutoff
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
+        END IF;
+        SELECT NOT coalesce(dry_run, p.dry_run) INTO real FROM \(policy) AS p;
+        IF real THEN
+          CALL \(names.qualified("cleanup_next_transaction"))() /* A real cleanup commits after every batch: CALL it outside BEGIN ... COMMIT, with autocommit on. A dry run works anywhere. */;
+        END IF;
+
+        LOOP
+          SELECT s.* INTO run FROM \(names.qualified("cleanup_start"))(cutoff, probes >= 3, dry_run) AS s;
+          EXIT WHEN run.status <> 'probe';
+          -- A run is recorded as running but holds no lock: either its session is gone, or it is between two batches
+          -- at this instant. Three looks tell.
+          probes := probes + 1;
+          \(next)
+          PERFORM pg_catalog.pg_sleep(0.05);
+        END LOOP;
+        run_id := run.run_id;
+
+        <<work>>
+        BEGIN
+          EXIT work WHEN run.status <> 'running';
+
+          \(SQL.joined(classLoops, separator: "\n\n"))
+
+          -- What the steps above have freed goes in this run too.
+          \(next)
+          IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
+            EXIT work;
+          END IF;
+          PERFORM \(names.qualified("fold_references"))();
+
+          \(loop(blobs.plural, next: next))
+        END work;
+
+        IF run.status = 'running' THEN
+          \(next)
+        END IF;
+        SELECT f.* INTO finished FROM \(names.qualified("cleanup_finish"))(run_id, result, problem) AS f;
+        status := finished.status;
+        \(SQL.joined(results, separator: "\n"))
+        IF status = 'failed' OR status = 'refused' AND real THEN
+          \(next)
+          RAISE EXCEPTION 'cleanup run % %: %', run_id, status, finished.error
+            USING ERRCODE = coalesce(problem_state, 'object_not_in_prerequisite_state'),
+              HINT = \(literal: "The run is recorded in \(runs.quoted).");
+        END IF;
+      END
+      """
+    return """
+      CREATE OR REPLACE PROCEDURE \(procedure)(
+        IN cutoff timestamptz DEFAULT NULL, IN dry_run boolean DEFAULT NULL,
+        INOUT run_id bigint DEFAULT NULL, INOUT status text DEFAULT NULL,
+        \(SQL.joined(outputs))
+      )
+      LANGUAGE plpgsql
+      AS \(body.dollarQuoted());
+      COMMENT ON PROCEDURE \(procedure)(timestamptz, boolean, bigint, text\(SQL.joined(countColumns.map { _ in ", bigint" }, separator: ""))) IS 'Deletes what has expired. cutoff NULL: the windows of the policy; dry_run NULL: the policy''s. Can be stopped at any point and started again.';
+      \(revoke("PROCEDURE", "\(procedure)(timestamptz, boolean, bigint, text\(SQL.joined(countColumns.map { _ in ", bigint" }, separator: "")))"))
+      """
+  }
+
+  /// The loop over the batches of one class.
+  private func loop(_ name: String, next: SQL) -> SQL {
+    let time = Identifier("\(name)_time")
+    let key = Identifier("\(name)_key")
+    return """
+      -- \(comment: name)
+      attempts := 0;
+      LOOP
+        \(next)
+        IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
+          EXIT work;
+        END IF;
+        IF pg_catalog.clock_timestamp() >= run.deadline THEN
+          result := 'partial';
+          problem := 'max_duration is over';
+          EXIT work;
+        END IF;
+        PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+        SELECT b.* INTO batch FROM \(batchName(name))(run_id, run.\(window(name)), run.batch_size, \(time), \(key)) AS b;
+        EXIT WHEN batch.outcome = 'done';
+        IF batch.outcome = 'failed' THEN
+          result := 'failed';
+          problem := batch.failure;
+          problem_state := batch.failure_state;
+          EXIT work;
+        END IF;
+        IF batch.outcome = 'retry' THEN
+          attempts := attempts + 1;
+          result := CASE WHEN attempts < 3 THEN result ELSE 'partial' END;
+          problem := CASE WHEN attempts < 3 THEN problem ELSE batch.failure END;
+          -- After three attempts this class waits for the next run.
+          EXIT WHEN attempts >= 3;
+        ELSE
+          attempts := 0;
+          \(time) := batch.after_time;
+          \(key) := batch.after_key;
+        END IF;
+      END LOOP;
+      """
+  }
+}

@@ -1,0 +1,295 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// `040_counting.sql`: the functions and views of reference counting.
+  func counting() -> Artefact {
+    Artefact(
+      path: "040_counting.sql",
+      kind: .repeatable,
+      purpose: [
+        "Functions and views of reference counting. The law that they keep, for every hash and in every snapshot:",
+        "stored refcount + pending ledger entries + unresolved references = references that rows hold.",
+      ],
+      locks: ["none on tables"],
+      body: .joined(
+        [scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction, referrersFunction],
+        separator: "\n\n"
+      )
+    )
+  }
+
+  /// For functions that change what only the retention may change.
+  var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp" }
+
+  private var scanFunction: SQL {
+    let function = names.qualified("scan_hashes")
+    // encode(…, 'escape') is the fastest way from bytes to text, but writes a byte above 127 as a backslash and three
+    // digits, which would join a run that follows: an odd number of backslashes before the run tells.
+    let hash: SQL = columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.decode(d.digits, 'hex')" : "d.digits"
+    let body: SQL = """
+        SELECT \(hash)
+        FROM pg_catalog.regexp_matches(pg_catalog.encode(content, 'escape'), '\\\\*[0-9a-f]{64,}', 'g') AS m (run)
+        CROSS JOIN LATERAL (SELECT pg_catalog.ltrim(m.run[1], '\\') AS run) AS l
+        CROSS JOIN LATERAL (
+          -- encode() writes a high byte as \\ooo: after an odd number of backslashes, three digits are not content.
+          SELECT CASE (pg_catalog.length(m.run[1]) - pg_catalog.length(l.run)) % 2
+            WHEN 1 THEN pg_catalog.substr(l.run, 4) ELSE l.run END AS digits
+        ) AS d
+        WHERE pg_catalog.length(d.digits) = 64
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(content bytea) RETURNS SETOF \(keyType)
+      LANGUAGE sql IMMUTABLE PARALLEL SAFE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(bytea) IS 'The hashes that occur in some bytes: runs of exactly 64 lower-case hex digits.';
+      """
+  }
+
+  private var referencesView: SQL {
+    let view = names.qualified("references")
+    let edges = referringTables.flatMap { table, edges in
+      edges.map { edge -> SQL in
+        let columnName: SQL = "\(literal: edge.columns.joined(separator: ", "))::text"
+        let rowID: SQL =
+          table.primaryKey.count == 1
+          ? "r.\(Identifier(table.primaryKey[0]))::text"
+          : "ROW(\(SQL.joined(table.primaryKey.map { "r.\(Identifier($0))" }, separator: ", ")))::text"
+        return keys(
+          of: edge,
+          from: "\(names.table(table.name))",
+          selecting: ", \(literal: table.name)::text AS table_name, \(columnName) AS column_name, \(rowID) AS row_id"
+        )
+      }
+    }
+    return """
+      CREATE OR REPLACE VIEW \(view) AS
+      SELECT e.hash, e.table_name, e.column_name, e.row_id
+      FROM (
+        \(SQL.joined(edges, separator: "\nUNION ALL\n"))
+      ) AS e
+      WHERE e.hash <> '';
+      COMMENT ON VIEW \(view) IS 'Every reference that a row holds, once per occurrence. Reads the tables themselves: the truth that counting is checked against.';
+      """
+  }
+
+  private var refcountsView: SQL {
+    let view = names.qualified("\(blobs.singular)_refcounts")
+    return """
+      CREATE OR REPLACE VIEW \(view) AS
+      SELECT
+        b.\(key) AS hash,
+        b.\(refcount) + coalesce(p.pending, 0) AS refcount,
+        b.\(refcount) AS stored,
+        coalesce(p.pending, 0) AS pending
+      FROM \(blobTable) AS b
+      LEFT JOIN (
+        SELECT l.hash, sum(l.delta)::bigint AS pending
+        FROM (
+          SELECT hash, delta FROM \(ledger) WHERE hash IS NOT NULL
+          UNION ALL
+          SELECT hash, refcount FROM \(unresolved)
+        ) AS l
+        GROUP BY l.hash
+      ) AS p ON p.hash = b.\(key);
+      COMMENT ON VIEW \(view) IS 'The exact number of references of each blob: stored in its row plus pending in the ledger.';
+      """
+  }
+
+  private var verifyFunction: SQL {
+    let function = names.qualified("verify_refcounts")
+    let body: SQL = """
+        SELECT coalesce(held.hash, kept.hash), coalesce(held.n, 0), coalesce(kept.n, 0)
+        FROM (
+          SELECT r.hash, count(*) AS n FROM \(names.qualified("references")) AS r GROUP BY r.hash
+        ) AS held
+        FULL JOIN (
+          SELECT k.hash, sum(k.n)::bigint AS n
+          FROM (
+            SELECT b.\(key) AS hash, b.\(refcount) AS n FROM \(blobTable) AS b
+            UNION ALL
+            SELECT l.hash, l.delta FROM \(ledger) AS l WHERE l.hash IS NOT NULL
+            UNION ALL
+            SELECT u.hash, u.refcount FROM \(unresolved) AS u
+          ) AS k
+          GROUP BY k.hash
+        ) AS kept ON kept.hash = held.hash
+        WHERE coalesce(held.n, 0) <> coalesce(kept.n, 0)
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS TABLE (hash \(keyType), expected bigint, counted bigint)
+      LANGUAGE sql STABLE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS 'The hashes whose count differs from the references that rows hold; none: the law holds. Reads everything, locks nothing, works on a standby.';
+      """
+  }
+
+  private var requireReadCommitted: SQL {
+    """
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+      RAISE EXCEPTION 'reference counts can be folded at READ COMMITTED only'
+        USING ERRCODE = 'active_sql_transaction',
+          HINT = 'SET default_transaction_isolation = ''read committed'', or BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    """
+  }
+
+  private var appendDrift: SQL {
+    """
+    INSERT INTO \(ledger) (hash, delta)
+    SELECT v.hash, v.expected - v.counted FROM \(names.qualified("verify_refcounts"))() AS v;
+    """
+  }
+
+  private var foldFunction: SQL {
+    let function = names.qualified("fold_references")
+    let anomalies = names.qualified("refcount_anomalies")
+    let body: SQL = """
+      DECLARE
+        folded  bigint;
+        clamped bigint;
+      BEGIN
+        \(requireReadCommitted)
+        -- One fold at a time; the lock comes before the statement, so that its snapshot sees what the last one did.
+        IF NOT pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold)) THEN
+          RETURN 0;
+        END IF;
+
+        -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
+        DELETE FROM \(ledger) AS l WHERE l.hash IS NULL;
+        IF FOUND THEN
+          \(appendDrift)
+        END IF;
+
+        WITH pending AS MATERIALIZED (
+          SELECT l.hash, sum(l.delta)::bigint AS delta, max(l.recorded_at) FILTER (WHERE l.is_put) AS put_at
+          FROM \(ledger) AS l
+          GROUP BY l.hash
+        ), present AS MATERIALIZED (
+          -- Rows that somebody else has locked keep their entries for the next fold.
+          SELECT b.\(key) AS hash, b.\(refcount) AS refcount
+          FROM \(blobTable) AS b
+          WHERE b.\(key) IN (SELECT p.hash FROM pending AS p)
+          FOR NO KEY UPDATE SKIP LOCKED
+        ), awaited AS (
+          DELETE FROM \(unresolved) AS u
+          WHERE u.hash IN (SELECT b.hash FROM present AS b)
+          RETURNING u.hash, u.refcount
+        ), counted AS MATERIALIZED (
+          SELECT b.hash, b.refcount AS stored, p.delta + coalesce(a.refcount, 0) AS delta, p.put_at
+          FROM present AS b
+          JOIN pending AS p ON p.hash = b.hash
+          LEFT JOIN awaited AS a ON a.hash = b.hash
+        ), absent AS MATERIALIZED (
+          SELECT p.hash, coalesce(u.refcount, 0) AS stored, p.delta
+          FROM pending AS p
+          LEFT JOIN \(unresolved) AS u ON u.hash = p.hash
+          WHERE NOT EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = p.hash)
+        ), applied AS (
+          UPDATE \(blobTable) AS b
+          SET \(refcount) = greatest(b.\(refcount) + c.delta, 0)
+          FROM counted AS c
+          WHERE b.\(key) = c.hash AND c.delta <> 0
+          RETURNING pg_catalog.nextval(\(literal(adjustments)))
+        ), put AS (
+          INSERT INTO \(puts) AS t (hash, put_at)
+          SELECT c.hash, c.put_at FROM counted AS c WHERE c.put_at IS NOT NULL
+          ON CONFLICT (hash) DO UPDATE SET put_at = greatest(t.put_at, EXCLUDED.put_at)
+        ), resolved AS (
+          DELETE FROM \(unresolved) AS u USING absent AS a WHERE u.hash = a.hash AND a.stored + a.delta <= 0
+        ), waiting AS (
+          INSERT INTO \(unresolved) (hash, refcount)
+          SELECT a.hash, a.stored + a.delta FROM absent AS a WHERE a.delta <> 0 AND a.stored + a.delta > 0
+          ON CONFLICT (hash) DO UPDATE SET refcount = EXCLUDED.refcount
+        ), taken AS (
+          DELETE FROM \(ledger) AS l
+          WHERE l.hash IN (SELECT c.hash FROM counted AS c UNION ALL SELECT a.hash FROM absent AS a)
+          RETURNING l.hash
+        ), anomaly AS (
+          INSERT INTO \(anomalies) (hash, stored, delta)
+          SELECT c.hash, c.stored, c.delta FROM counted AS c WHERE c.stored + c.delta < 0
+          UNION ALL
+          SELECT a.hash, a.stored, a.delta FROM absent AS a WHERE a.stored + a.delta < 0
+          RETURNING hash
+        )
+        SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM anomaly)
+        INTO folded, clamped;
+
+        IF clamped > 0 THEN
+          RAISE WARNING 'refcount of % hashes would have gone below zero and was set to zero', clamped
+            USING HINT = \(literal: "See \(anomalies.quoted); then SELECT \(names.qualified("repair_refcounts").quoted)().");
+        END IF;
+        RETURN folded;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS bigint
+      LANGUAGE plpgsql \(ownerRights) SET jam_retention.counting = 'on'
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS 'Moves ledger entries into refcount; returns how many. Per hash all or nothing; skips blobs that are locked; a second one at the same time does nothing.';
+      \(revoke("FUNCTION", "\(function)()"))
+      """
+  }
+
+  private var repairFunction: SQL {
+    let function = names.qualified("repair_refcounts")
+    let body: SQL = """
+      DECLARE
+        corrected bigint;
+      BEGIN
+        \(requireReadCommitted)
+        -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
+        PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+        \(appendDrift)
+        GET DIAGNOSTICS corrected = ROW_COUNT;
+        PERFORM \(names.qualified("fold_references"))();
+        RETURN corrected;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS bigint
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS 'Corrects every count that differs from the references that rows hold; returns how many. Exact while others write: the drift is taken in one snapshot.';
+      \(revoke("FUNCTION", "\(function)()"))
+      """
+  }
+
+  private var touchFunction: SQL {
+    let function = names.qualified("touch_\(blobs.plural)")
+    let body: SQL = """
+      BEGIN
+        -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
+        PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE h.hash <> '') AS b
+        WHERE pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), b.bucket) IS NOT NULL;
+
+        INSERT INTO \(ledger) (hash, delta, is_put)
+        SELECT b.\(key), 0, true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);
+
+        RETURN QUERY
+        SELECT DISTINCT h.hash FROM pg_catalog.unnest(hashes) AS h (hash)
+        WHERE NOT EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = h.hash);
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(hashes \(keyType)[]) RETURNS SETOF \(keyType)
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(\(keyType)[]) IS 'Returns those hashes whose blobs are missing; the others count as put now, so that no cleanup within the retention window takes them.';
+      \(revoke("FUNCTION", "\(function)(\(keyType)[])"))
+      """
+  }
+
+  private var referrersFunction: SQL {
+    let function = names.qualified("referrers")
+    let body: SQL = """
+        SELECT r.table_name, r.column_name, r.row_id FROM \(names.qualified("references")) AS r WHERE r.hash = $1
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(hash \(keyType)) RETURNS TABLE (table_name text, column_name text, row_id text)
+      LANGUAGE sql STABLE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(\(keyType)) IS 'Who holds a blob: one row per reference. Reads the referring tables.';
+      """
+  }
+}

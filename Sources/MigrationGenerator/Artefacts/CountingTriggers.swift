@@ -1,0 +1,373 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// `050_triggers.sql`: counting on the referring tables, and what guards the blob table.
+  func countingTriggers() -> Artefact {
+    let mode: String =
+      switch model.refcounting {
+      case .immediate: "Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger."
+      case .deferred: "Mode deferred: every change goes to the ledger; a fold applies it."
+      }
+    return Artefact(
+      path: "050_triggers.sql",
+      kind: .repeatable,
+      purpose: ["Triggers that count references, and that make the database the owner of refcount.", mode],
+      locks: ["SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant"],
+      body: .joined(
+        referringTables.flatMap { table, edges in [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)] }
+          + [guardFunctions, blobTriggers, triggerHealth],
+        separator: "\n\n"
+      )
+    )
+  }
+
+  /// Appends the changes of a statement to the ledger, or, in immediate mode, what could not be applied at once.
+  ///
+  /// `changes` is a query of hash and delta, one row per hash, that has taken the shared locks.
+  private func record(_ changes: SQL) -> SQL {
+    switch model.refcounting {
+    case .deferred:
+      """
+      INSERT INTO \(ledger) (hash, delta)
+      \(changes);
+      """
+    case .immediate:
+      """
+      WITH changed AS MATERIALIZED (
+        \(changes)
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
+        -- a serialization failure, so none is touched.
+        SELECT b.\(key) AS hash
+        FROM \(blobTable) AS b
+        WHERE b.\(key) IN (SELECT c.hash FROM changed AS c)
+          AND current_setting('transaction_isolation') = 'read committed'
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE \(blobTable) AS b
+        SET \(refcount) = b.\(refcount) + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.\(key) = f.hash AND b.\(refcount) + c.delta >= 0
+        RETURNING b.\(key) AS hash, nextval(\(literal(adjustments)))
+      )
+      INSERT INTO \(ledger) (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      """
+    }
+  }
+
+  private var triggerRights: SQL {
+    switch model.refcounting {
+    case .deferred: "\(ownerRights)"
+    case .immediate: "\(ownerRights) SET jam_retention.counting = 'on'"
+    }
+  }
+
+  private func functionName(_ table: Table, _ purpose: String) -> QualifiedName {
+    QualifiedName(names.schema, names.identifier(of: table.name, purpose))
+  }
+
+  private func changesFunction(_ table: Table, _ edges: [Reference]) -> SQL {
+    let function = functionName(table, "count_rows")
+    let gained: SQL = """
+      SELECT e.hash, count(*) AS delta
+      FROM (
+        \(keys(of: edges, from: "gained"))
+      ) AS e
+      WHERE e.hash <> ''
+      GROUP BY e.hash
+      -- Waits only for a deletion of these very blobs.
+      HAVING \(lockShared("e.hash"))
+      """
+    let lost: SQL = """
+      SELECT e.hash, -count(*) AS delta
+      FROM (
+        \(keys(of: edges, from: "lost"))
+      ) AS e
+      WHERE e.hash <> ''
+      GROUP BY e.hash
+      """
+    // TRUNCATE holds its lock on the whole table already and cannot see what other snapshots see; the ledger takes it all.
+    let body: SQL = """
+      #variable_conflict use_column
+      BEGIN
+        IF TG_OP = 'INSERT' THEN
+          \(record(gained))
+        ELSIF TG_OP = 'DELETE' THEN
+          \(record(lost))
+        ELSE
+          INSERT INTO \(ledger) (hash, delta)
+          SELECT e.hash, -count(*)
+          FROM (
+            \(keys(of: edges, from: "ONLY \(names.table(table.name))"))
+          ) AS e
+          WHERE e.hash <> ''
+          GROUP BY e.hash;
+          \(recountAboveReadCommitted)
+        END IF;
+        RETURN NULL;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS trigger
+      LANGUAGE plpgsql \(triggerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS \(literal: "Counts the references of rows that come to or go from \(table.name).");
+      \(revoke("FUNCTION", "\(function)()"))
+      """
+  }
+
+  private var recountAboveReadCommitted: SQL {
+    """
+    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO \(ledger) (hash, delta) VALUES (NULL, 0);
+    END IF;
+    """
+  }
+
+  private func updateFunction(_ table: Table, _ edges: [Reference]) -> SQL {
+    let function = functionName(table, "count_update")
+    func row(_ version: SQL) -> SQL {
+      let columns = distinct(edges.flatMap(\.columns)).map { column -> SQL in "\(version).\(Identifier(column)) AS \(Identifier(column))" }
+      return "(SELECT \(SQL.joined(columns, separator: ", ")))"
+    }
+    let changes: SQL = """
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        \(keys(of: edges, from: row("NEW"), selecting: ", 1 AS delta"))
+        UNION ALL
+        \(keys(of: edges, from: row("OLD"), selecting: ", -1 AS delta"))
+      ) AS e
+      WHERE e.hash <> ''
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND \(lockShared("e.hash"))
+      """
+    let body: SQL = """
+      #variable_conflict use_column
+      BEGIN
+        \(record(changes))
+        RETURN NULL;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)() RETURNS trigger
+      LANGUAGE plpgsql \(triggerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS \(literal: "Counts the change of references when a row of \(table.name) is updated.");
+      \(revoke("FUNCTION", "\(function)()"))
+      """
+  }
+
+  private func triggers(_ table: Table, _ edges: [Reference]) -> SQL {
+    let rows = functionName(table, "count_rows")
+    let update = functionName(table, "count_update")
+    let columns = distinct(edges.flatMap(\.columns))
+    let changed = SQL.joined(
+      columns.map { "OLD.\(Identifier($0)) IS DISTINCT FROM NEW.\(Identifier($0))" },
+      separator: " OR "
+    )
+    let target = names.table(table.name)
+    return """
+      CREATE OR REPLACE TRIGGER \(names.identifier(of: table.name, "count_insert"))
+        AFTER INSERT ON \(target) REFERENCING NEW TABLE AS gained
+        FOR EACH STATEMENT EXECUTE FUNCTION \(rows)();
+      CREATE OR REPLACE TRIGGER \(names.identifier(of: table.name, "count_delete"))
+        AFTER DELETE ON \(target) REFERENCING OLD TABLE AS lost
+        FOR EACH STATEMENT EXECUTE FUNCTION \(rows)();
+      CREATE OR REPLACE TRIGGER \(names.identifier(of: table.name, "count_truncate"))
+        BEFORE TRUNCATE ON \(target)
+        FOR EACH STATEMENT EXECUTE FUNCTION \(rows)();
+      -- Without a column list: a BEFORE trigger of the application may change a reference that the UPDATE does not name.
+      CREATE OR REPLACE TRIGGER \(names.identifier(of: table.name, "count_update"))
+        AFTER UPDATE ON \(target)
+        FOR EACH ROW WHEN (\(changed))
+        EXECUTE FUNCTION \(update)();
+      """
+  }
+
+  private func distinct(_ columns: [String]) -> [String] {
+    columns.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
+  }
+
+  private var blobFunction: (own: QualifiedName, put: QualifiedName, deletion: QualifiedName, rows: QualifiedName) {
+    let blobTable = table(blobs.table)
+    return (
+      functionName(blobTable, "own_refcount"), functionName(blobTable, "record_put"),
+      functionName(blobTable, "refuse_delete"), functionName(blobTable, "record_rows")
+    )
+  }
+
+  private var guardFunctions: SQL {
+    let function = blobFunction
+    let own: SQL = """
+      DECLARE
+        limit_bytes bigint;
+      BEGIN
+        IF TG_OP = 'INSERT' THEN
+          NEW.\(refcount) := 0;
+        ELSE
+          IF NEW.\(key) <> OLD.\(key) THEN
+            RAISE EXCEPTION 'the key of a \(comment: blobs.singular) cannot be changed'
+              USING ERRCODE = 'feature_not_supported', HINT = 'Insert the new one and delete the old one.';
+          END IF;
+          NEW.\(refcount) := OLD.\(refcount);
+        END IF;
+        IF NEW.\(Identifier(blobs.data)) IS NOT NULL THEN
+          SELECT p.max_inline_bytes INTO limit_bytes FROM \(policy) AS p;
+          IF octet_length(NEW.\(Identifier(blobs.data))) > limit_bytes THEN
+            RAISE EXCEPTION 'a \(comment: blobs.singular) of % bytes is too large to be kept inline (limit: % bytes)',
+              octet_length(NEW.\(Identifier(blobs.data))), limit_bytes
+              USING ERRCODE = 'program_limit_exceeded',
+                HINT = \(literal: "Put it into the object store, or raise max_inline_bytes in \(policy.quoted).");
+          END IF;
+        END IF;
+        RETURN NEW;
+      END
+      """
+    let put: SQL = """
+      BEGIN
+        -- Keeps a deletion away until this put is committed and seen.
+        PERFORM pg_advisory_xact_lock_shared(\(lockNamespace), \(bucket("NEW.\(key)")));
+        INSERT INTO \(ledger) (hash, delta, is_put) VALUES (NEW.\(key), 0, true);
+        RETURN NULL;
+      END
+      """
+    let deletion: SQL = """
+      DECLARE
+        held bigint;
+      BEGIN
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+          RAISE EXCEPTION '\(comment: blobs.plural) can be deleted at READ COMMITTED only'
+            USING ERRCODE = 'feature_not_supported',
+              HINT = 'An older snapshot cannot show that nothing refers to them by now: BEGIN ISOLATION LEVEL READ COMMITTED.';
+        END IF;
+        IF NOT pg_try_advisory_xact_lock(\(lockNamespace), \(bucket("OLD.\(key)"))) THEN
+          RAISE EXCEPTION '\(comment: blobs.singular) % may be in use by a running transaction', OLD.\(key)
+            USING ERRCODE = 'lock_not_available', HINT = 'Try again when that transaction has ended.';
+        END IF;
+        SELECT c.refcount INTO held FROM \(names.qualified("\(blobs.singular)_refcounts")) AS c WHERE c.hash = OLD.\(key);
+        IF held > 0 THEN
+          RAISE EXCEPTION '\(comment: blobs.singular) % is still referred to (% references)', OLD.\(key), held
+            USING ERRCODE = 'foreign_key_violation',
+              HINT = \(literal: "SELECT * FROM \(names.qualified("referrers").quoted)(hash) shows who holds it.");
+        END IF;
+        RETURN OLD;
+      END
+      """
+    let rows: SQL = """
+      BEGIN
+        IF TG_OP = 'INSERT' THEN
+          -- The marker makes the next fold look for references that came before their blob.
+          INSERT INTO \(ledger) (hash, delta) SELECT g.\(key), 0 FROM gained AS g;
+        ELSIF TG_OP = 'DELETE' THEN
+          INSERT INTO \(ledger) (hash, delta) SELECT o.\(key), o.\(refcount) FROM lost AS o WHERE o.\(refcount) <> 0;
+          DELETE FROM \(puts) AS t USING lost AS o WHERE t.hash = o.\(key);
+        ELSE
+          INSERT INTO \(ledger) (hash, delta) SELECT b.\(key), b.\(refcount) FROM ONLY \(blobTable) AS b WHERE b.\(refcount) <> 0;
+          DELETE FROM \(puts);
+          \(recountAboveReadCommitted)
+        END IF;
+        RETURN NULL;
+      END
+      """
+    func create(_ name: QualifiedName, _ body: SQL, _ comment: String) -> SQL {
+      """
+      CREATE OR REPLACE FUNCTION \(name)() RETURNS trigger
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(name)() IS \(literal: comment);
+      \(revoke("FUNCTION", "\(name)()"))
+      """
+    }
+    return .joined(
+      [
+        create(function.own, own, "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes."),
+        create(function.put, put, "Remembers that a blob was put again."),
+        create(function.deletion, deletion, "Refuses to delete a blob that something refers to."),
+        create(function.rows, rows, "Keeps the law when blobs arrive or go."),
+      ],
+      separator: "\n\n"
+    )
+  }
+
+  private var blobTriggers: SQL {
+    let function = blobFunction
+    func name(_ purpose: String) -> Identifier { names.identifier(of: blobs.table, purpose) }
+    let putColumns = SQL.joined([blobs.size, blobs.mediaType, blobs.data, blobs.refcount].map { "\(Identifier($0))" }, separator: ", ")
+    return """
+      CREATE OR REPLACE TRIGGER \(name("own_refcount_insert"))
+        BEFORE INSERT ON \(blobTable)
+        FOR EACH ROW EXECUTE FUNCTION \(function.own)();
+      CREATE OR REPLACE TRIGGER \(name("own_refcount_update"))
+        BEFORE UPDATE ON \(blobTable)
+        FOR EACH ROW WHEN (NOT (
+          \(isOwnChange)))
+        EXECUTE FUNCTION \(function.own)();
+      CREATE OR REPLACE TRIGGER \(name("record_put"))
+        AFTER UPDATE OF \(putColumns) ON \(blobTable)
+        FOR EACH ROW WHEN (NOT (
+          \(isOwnChange)))
+        EXECUTE FUNCTION \(function.put)();
+      CREATE OR REPLACE TRIGGER \(name("refuse_delete"))
+        BEFORE DELETE ON \(blobTable)
+        FOR EACH ROW WHEN (NOT (
+          \(isOwnChange)))
+        EXECUTE FUNCTION \(function.deletion)();
+      CREATE OR REPLACE TRIGGER \(name("record_insert"))
+        AFTER INSERT ON \(blobTable) REFERENCING NEW TABLE AS gained
+        FOR EACH STATEMENT EXECUTE FUNCTION \(function.rows)();
+      CREATE OR REPLACE TRIGGER \(name("record_delete"))
+        AFTER DELETE ON \(blobTable) REFERENCING OLD TABLE AS lost
+        FOR EACH STATEMENT EXECUTE FUNCTION \(function.rows)();
+      CREATE OR REPLACE TRIGGER \(name("record_truncate"))
+        BEFORE TRUNCATE ON \(blobTable)
+        FOR EACH STATEMENT EXECUTE FUNCTION \(function.rows)();
+
+      DO \(refcountCheck.dollarQuoted());
+      """
+  }
+
+  private var refcountCheck: SQL {
+    let check = names.identifier(of: blobs.table, "refcount_check")
+    return """
+      BEGIN
+        IF NOT EXISTS (
+          SELECT FROM pg_catalog.pg_constraint AS c
+          WHERE c.conrelid = \(literal(blobTable))::pg_catalog.regclass AND c.conname = \(literal: check.name)
+        ) THEN
+          -- NOT VALID: rows from before the adoption are corrected by the backfill, not read here under the lock.
+          ALTER TABLE \(blobTable) ADD CONSTRAINT \(check) CHECK (\(refcount) >= 0) NOT VALID;
+        END IF;
+      END
+      """
+  }
+
+  private var triggerHealth: SQL {
+    let view = names.qualified("counting_triggers")
+    let counted = referringTables.flatMap { table, _ in
+      ["count_insert", "count_delete", "count_truncate", "count_update"].map { (table.name, $0) }
+    }
+    let guarding = [
+      "own_refcount_insert", "own_refcount_update", "record_put", "refuse_delete", "record_insert", "record_delete",
+      "record_truncate",
+    ].map { (blobs.table, $0) }
+    let rows = (counted + guarding).map { table, purpose -> SQL in
+      "(\(literal: names.table(table).quoted), \(literal: table), \(literal: names.identifier(of: table, purpose).name))"
+    }
+    return """
+      CREATE OR REPLACE VIEW \(view) AS
+      SELECT e.table_name, e.trigger_name,
+        CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' ELSE 'enabled' END AS state
+      FROM (VALUES
+        \(SQL.joined(rows))
+      ) AS e (qualified_table, table_name, trigger_name)
+      LEFT JOIN pg_catalog.pg_trigger AS t
+        ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;
+      COMMENT ON VIEW \(view) IS 'The triggers that counting relies on, and whether each is there and enabled.';
+      """
+  }
+}

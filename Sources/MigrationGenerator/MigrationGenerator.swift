@@ -1,0 +1,22 @@
+import RetentionModel
+
+/// Turns a model into the files of `sql/`. Pure: the same model gives the same bytes, on every machine.
+public enum MigrationGenerator {
+  /// All files of the model, in the order in which they are applied; those in subfolders are applied by hand.
+  ///
+  /// The model must have passed `validate()`.
+  public static func files(for model: RetentionModel) -> [MigrationFile] {
+    let schema = RetentionSchema(model)
+    return [
+      schema.applicationTables(),
+      schema.retentionTables(),
+      schema.indexes(),
+      schema.counting(),
+      schema.countingTriggers(),
+      schema.backfill(),
+      schema.cleanup(),
+      schema.observability(),
+      schema.uninstall(),
+    ].map { $0.rendered() }
+  }
+}

@@ -1,0 +1,36 @@
+import RetentionModel
+import SafeSQL
+
+/// The names of generated objects: the model's prefix and what the object is for, in the model's schema.
+public struct ObjectNames: Equatable, Sendable {
+  /// The schema of the tables and of all generated objects.
+  public let schema: Identifier
+  private let prefix: String
+
+  /// Takes schema and prefix from the model.
+  public init(_ model: RetentionModel) {
+    schema = Identifier(model.schema)
+    prefix = model.prefix
+  }
+
+  /// The name of a generated object: `cleanup` becomes `public.jam_cleanup`.
+  public func qualified(_ name: String) -> QualifiedName {
+    QualifiedName(schema, identifier(name))
+  }
+
+  /// The same without the schema.
+  public func identifier(_ name: String) -> Identifier {
+    Identifier(base: prefix, suffix: name)
+  }
+
+  /// The name of a table of the application, which has no prefix added.
+  public func table(_ name: String) -> QualifiedName {
+    QualifiedName(schema, Identifier(name))
+  }
+
+  /// The name of an object that belongs to a table of the application: `jam_work_packages` and `count_insert` become
+  /// `jam_work_packages_count_insert`.
+  public func identifier(of table: String, _ purpose: String) -> Identifier {
+    Identifier(base: table.hasPrefix(prefix) ? table : prefix + table, suffix: "_\(purpose)")
+  }
+}

@@ -1,0 +1,121 @@
+import RetentionModel
+import SafeSQL
+
+/// What the artefacts share: the model, the names, and the pieces of SQL that several files need in the same meaning.
+struct RetentionSchema {
+  let model: RetentionModel
+  let names: ObjectNames
+
+  init(_ model: RetentionModel) {
+    self.model = model
+    names = ObjectNames(model)
+  }
+
+  var blobs: BlobTable { model.blobs }
+  var blobTable: QualifiedName { names.table(model.blobs.table) }
+  var key: Identifier { Identifier(model.blobs.key) }
+  var refcount: Identifier { Identifier(model.blobs.refcount) }
+  var ledger: QualifiedName { names.qualified("reference_ledger") }
+  var unresolved: QualifiedName { names.qualified("unresolved_references") }
+  var puts: QualifiedName { names.qualified("\(blobs.singular)_puts") }
+  var policy: QualifiedName { names.qualified("retention_policy") }
+  var runs: QualifiedName { names.qualified("cleanup_runs") }
+  var adjustments: QualifiedName { names.qualified("refcount_adjustments") }
+
+  /// `text` or `bytea`.
+  var keyType: SQL { "\(raw: columnType(of: blobs.key, in: blobs.table))" }
+
+  func table(_ name: String) -> Table {
+    guard let table = model.tables.first(where: { $0.name == name }) else {
+      preconditionFailure("the model has no table \(name): it was not validated")
+    }
+    return table
+  }
+
+  func columnType(of column: String, in tableName: String) -> String {
+    guard let column = table(tableName).columns.first(where: { $0.name == column }) else {
+      preconditionFailure("table \(tableName) has no column \(column): the model was not validated")
+    }
+    return column.type
+  }
+
+  /// The tables that hold references, in the model's order, each with its edges.
+  var referringTables: [(table: Table, edges: [Reference])] {
+    model.tables.compactMap { table in
+      let edges = model.references.filter { $0.table == table.name }
+      return edges.isEmpty ? nil : (table, edges)
+    }
+  }
+
+  // MARK: Advisory locks
+
+  /// The first key of every advisory lock: derived from schema and blob table, so that two installations do not meet.
+  var lockNamespace: Int32 {
+    Int32(truncatingIfNeeded: FNV1a.hash("\(model.schema)\u{0}\(blobs.table)"))
+  }
+
+  /// The second keys: blobs share 256 buckets, because the server's lock table is too small for a lock a blob.
+  enum LockKey {
+    static let fold = 256
+    static let cleanup = 257
+  }
+
+  /// The bucket of a blob's key.
+  func bucket(_ key: SQL) -> SQL {
+    columnType(of: blobs.key, in: blobs.table) == "bytea"
+      ? "pg_catalog.get_byte(\(key), 0)"
+      : "(pg_catalog.hashtext(\(key)) & 255)"
+  }
+
+  /// Takes the shared lock of a key's bucket; true, so that it can stand in a WHERE or HAVING clause.
+  func lockShared(_ key: SQL) -> SQL {
+    "pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), \(bucket(key))) IS NOT NULL"
+  }
+
+  // MARK: Edges
+
+  /// The keys that one edge yields over the rows of `source`, which has the alias `r`.
+  func keys(of edge: Reference, from source: SQL, selecting extra: SQL = "") -> SQL {
+    switch edge.kind {
+    case .scalar(let column):
+      "SELECT r.\(Identifier(column)) AS hash\(extra) FROM \(source) AS r"
+    case .array(let column):
+      "SELECT a.hash\(extra) FROM \(source) AS r, pg_catalog.unnest(r.\(Identifier(column))) AS a (hash)"
+    case .scan(let column):
+      """
+      SELECT s.hash\(extra) FROM \(source) AS r, \(names.qualified("scan_hashes"))\
+      (\(scanned(column, in: edge.table))) AS s (hash)
+      """
+    case .expression(let sql, _):
+      "SELECT x.hash\(extra) FROM \(source) AS r, LATERAL (SELECT \(raw: sql)) AS x (hash)"
+    }
+  }
+
+  private func scanned(_ column: String, in table: String) -> SQL {
+    columnType(of: column, in: table) == "bytea"
+      ? "r.\(Identifier(column))"
+      : "pg_catalog.convert_to(r.\(Identifier(column)), 'UTF8')"
+  }
+
+  /// All keys that the edges yield over `source`.
+  func keys(of edges: [Reference], from source: SQL, selecting extra: SQL = "") -> SQL {
+    .joined(edges.map { keys(of: $0, from: source, selecting: extra) }, separator: "\nUNION ALL\n")
+  }
+
+  /// What tells the retention's own changes of a blob row from a client's: the setting, which its functions carry, and
+  /// the right to delete from the ledger, which no client has.
+  var isOwnChange: SQL {
+    """
+    pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
+    AND pg_catalog.has_table_privilege(\(literal(ledger))::pg_catalog.regclass, 'DELETE')
+    """
+  }
+
+  /// A qualified name as a string literal, for casts to regclass.
+  func literal(_ name: QualifiedName) -> SQL { "\(literal: name.quoted)" }
+
+  /// `CREATE OR REPLACE` has kept rights that were given before; those that PUBLIC has by default go.
+  func revoke(_ kind: SQL, _ signature: SQL) -> SQL {
+    "REVOKE ALL ON \(kind) \(signature) FROM PUBLIC;"
+  }
+}
