@@ -23,10 +23,7 @@ let package = Package(
     .executableTarget(name: "dump", dependencies: ["MigrationGenerator"]),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
     .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
-    .target(
-      name: "EmbeddedPostgres",
-      dependencies: ["Postgres", .product(name: "Subprocess", package: "swift-subprocess")]
-    ),
+    .target(name: "EmbeddedPostgres", dependencies: ["Postgres", "SafeSQL"]),
     .target(
       name: "RetentionRunner",
       dependencies: [

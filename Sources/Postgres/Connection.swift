@@ -1,0 +1,220 @@
+import CLibPQ
+import Foundation
+import Logging
+import SafeSQL
+import Synchronization
+
+/// One connection to a server. Calls block, and take turns when several threads make them.
+public final class Connection: Sendable {
+  private let connection: Mutex<OpaquePointer?>
+  /// Apart from the connection, so that a statement can be cancelled while another thread waits for it.
+  private let cancellation: Mutex<OpaquePointer?>
+  private let noticeReceiver: NoticeReceiver
+
+  /// The server's version, such as 150004 for 15.4.
+  public let serverVersion: Int
+  /// The process that serves this connection, as in `pg_stat_activity`.
+  public let processID: Int32
+
+  /// Connects.
+  ///
+  /// - Parameters:
+  ///   - string: where to; its own `application_name` goes before `applicationName`.
+  ///   - applicationName: what `pg_stat_activity` shows.
+  ///   - logger: gets the server's notices; without one they are dropped.
+  public init(
+    _ string: ConnectionString,
+    applicationName: String = "jam-retention",
+    logger: Logger? = nil
+  ) throws {
+    var options = string.options.map { ($0.keyword, $0.value) }
+    options.append(("client_encoding", "UTF8"))
+    options.append(("fallback_application_name", applicationName))
+    let hasTimeout = options.contains { $0.0 == "connect_timeout" } || getenv("PGCONNECT_TIMEOUT") != nil
+    // libpq's default is to wait for ever.
+    if !hasTimeout { options.append(("connect_timeout", "10")) }
+
+    let opened = withCStrings(options.map(\.0)) { keywords in
+      withCStrings(options.map(\.1)) { values in PQconnectdbParams(keywords, values, 0) }
+    }
+    guard let opened else { throw PostgresError(kind: .connection, message: "out of memory") }
+    guard PQstatus(opened) == CONNECTION_OK else {
+      let message = string.redact(String(cString: PQerrorMessage(opened)).trimmedMessage)
+      PQfinish(opened)
+      throw PostgresError(kind: .connection, message: message)
+    }
+    noticeReceiver = NoticeReceiver(logger: logger ?? Logger(label: "postgres") { _ in SwiftLogNoOpLogHandler() })
+    noticeReceiver.receiveNotices(of: opened)
+    serverVersion = Int(PQserverVersion(opened))
+    processID = PQbackendPID(opened)
+    cancellation = Mutex(PQgetCancel(opened))
+    connection = Mutex(opened)
+  }
+
+  deinit {
+    close()
+  }
+
+  /// Whether a server answers there, whoever asks.
+  public static func isServerReady(_ string: ConnectionString) -> Bool {
+    withCStrings(string.options.map(\.keyword)) { keywords in
+      withCStrings(string.options.map(\.value)) { values in PQpingParams(keywords, values, 0) == PQPING_OK }
+    }
+  }
+
+  /// Runs one statement with parameters (`$1`, `$2`, …).
+  public func query(_ sql: SQL, _ parameters: (any Sendable & ParameterConvertible)?...) throws -> QueryResult {
+    let text = try Self.checked(sql)
+    let values = parameters.map { $0?.postgresText }
+    if let position = values.firstIndex(where: { $0?.utf8.contains(0) == true }) {
+      throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which PostgreSQL cannot store in text")
+    }
+    return try withConnection { connection in
+      let result = withCStrings(values) { pointers in
+        PQexecParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 0)
+      }
+      return try Self.finish(result, on: connection)
+    }
+  }
+
+  /// Runs a script of one or more statements and returns the result of the last.
+  ///
+  /// The server takes the script as one transaction, unless it holds `BEGIN` and `COMMIT` of its own.
+  @discardableResult
+  public func execute(_ script: SQL) throws -> QueryResult {
+    let text = try Self.checked(script)
+    return try withConnection { connection in try Self.finish(PQexec(connection, text), on: connection) }
+  }
+
+  /// Runs the body between `BEGIN` and `COMMIT`, or `ROLLBACK` when it throws.
+  public func transaction<Result>(_ body: () throws -> Result) throws -> Result {
+    try execute("BEGIN")
+    let result: Result
+    do {
+      result = try body()
+    } catch {
+      // What the body threw says more than why there is nothing left to roll back.
+      _ = try? execute("ROLLBACK")
+      throw error
+    }
+    // COMMIT of a failed transaction succeeds as a ROLLBACK; somebody has swallowed the error in between.
+    guard try execute("COMMIT").commandTag == "COMMIT" else {
+      throw PostgresError(
+        kind: .server,
+        message: "the transaction was rolled back because a statement in it had failed",
+        sqlState: "25P02"
+      )
+    }
+    return result
+  }
+
+  /// Asks the server to give up the statement that another thread waits for; that call then throws SQLSTATE 57014.
+  ///
+  /// Nothing happens when no statement is running.
+  public func cancel() {
+    cancellation.withLock { cancellation in
+      guard let cancellation else { return }
+      var message = [CChar](repeating: 0, count: 256)
+      // A server that cannot be reached to be told has given up already.
+      _ = PQcancel(cancellation, &message, Int32(message.count))
+    }
+  }
+
+  /// Closes the connection; closing it again does nothing.
+  public func close() {
+    cancellation.withLock { cancellation in
+      PQfreeCancel(cancellation)
+      cancellation = nil
+    }
+    connection.withLock { connection in
+      PQfinish(connection)
+      connection = nil
+    }
+  }
+
+  /// Runs `COPY … FROM STDIN` with the data.
+  public func copyIn(_ sql: SQL, data: some Sequence<UInt8>) throws {
+    let text = try Self.checked(sql)
+    try withConnection { connection in
+      let started = PQexec(connection, text)
+      guard PQresultStatus(started) == PGRES_COPY_IN else {
+        _ = try Self.finish(started, on: connection)
+        throw PostgresError.usage("copyIn needs a COPY … FROM STDIN statement")
+      }
+      PQclear(started)
+      try Self.send(data, to: connection)
+      guard PQputCopyEnd(connection, nil) == 1 else { throw PostgresError(result: nil, connection: connection) }
+      _ = try Self.finish(Self.lastResult(of: connection), on: connection)
+    }
+  }
+
+  private static func send(_ data: some Sequence<UInt8>, to connection: OpaquePointer) throws {
+    let limit = 1 << 16
+    var chunk: [CChar] = []
+    chunk.reserveCapacity(limit)
+    func flush() throws {
+      guard PQputCopyData(connection, chunk, Int32(chunk.count)) == 1 else {
+        throw PostgresError(result: nil, connection: connection)
+      }
+      chunk.removeAll(keepingCapacity: true)
+    }
+    for byte in data {
+      chunk.append(CChar(bitPattern: byte))
+      if chunk.count == limit { try flush() }
+    }
+    if !chunk.isEmpty { try flush() }
+  }
+
+  private func withConnection<Value: Sendable>(_ body: (OpaquePointer) throws -> Value) throws -> Value {
+    try connection.withLock { connection in
+      guard let connection else { throw PostgresError(kind: .connection, message: "the connection is closed") }
+      return try body(connection)
+    }
+  }
+
+  private static func checked(_ sql: SQL) throws -> String {
+    let text = sql.text
+    guard !text.utf8.contains(0) else { throw PostgresError.usage("the statement holds a NUL character") }
+    return text
+  }
+
+  /// Reads a result and frees it.
+  private static func finish(_ result: OpaquePointer?, on connection: OpaquePointer) throws -> QueryResult {
+    defer { PQclear(result) }
+    switch PQresultStatus(result) {
+    case PGRES_TUPLES_OK, PGRES_COMMAND_OK, PGRES_EMPTY_QUERY:
+      guard let result else { throw PostgresError(result: nil, connection: connection) }
+      return QueryResult(result)
+    case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+      abandonCopy(on: connection)
+      throw PostgresError.usage("COPY with STDIN or STDOUT is no query", hint: "use copyIn for COPY … FROM STDIN")
+    default:
+      throw PostgresError(result: result, connection: connection)
+    }
+  }
+
+  /// Leaves the copy mode, in which the connection takes no statement.
+  private static func abandonCopy(on connection: OpaquePointer) {
+    PQputCopyEnd(connection, "COPY is not supported here")
+    var row: UnsafeMutablePointer<CChar>?
+    while PQgetCopyData(connection, &row, 0) > 0 {
+      PQfreemem(row)
+    }
+    PQclear(lastResult(of: connection))
+  }
+
+  /// Reads results until there is none; libpq takes the next statement only then. An error goes before what follows it.
+  private static func lastResult(of connection: OpaquePointer) -> OpaquePointer? {
+    var last: OpaquePointer?
+    while let next = PQgetResult(connection) {
+      if PQresultStatus(last) == PGRES_FATAL_ERROR, last != nil {
+        PQclear(next)
+      } else {
+        PQclear(last)
+        last = next
+      }
+      if PQstatus(connection) == CONNECTION_BAD { break }
+    }
+    return last
+  }
+}
