@@ -10,17 +10,13 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0"),
   ],
   targets: [
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
-    .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
+    .target(name: "RetentionModel"),
     .target(name: "SafeSQL"),
-    .executableTarget(name: "dump", dependencies: ["MigrationGenerator"]),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
     .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
     .target(name: "EmbeddedPostgres", dependencies: ["Postgres", "SafeSQL"]),
@@ -28,7 +24,6 @@ let package = Package(
       name: "RetentionRunner",
       dependencies: [
         "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel",
-        .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
       ]
@@ -38,10 +33,11 @@ let package = Package(
       dependencies: [
         "RetentionRunner",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ]
     ),
     .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
-    .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator"]),
+    .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
     .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),

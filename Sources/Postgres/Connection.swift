@@ -6,9 +6,14 @@ import Synchronization
 
 /// One connection to a server. Calls block, and take turns when several threads make them.
 public final class Connection: Sendable {
-  private let connection: Mutex<OpaquePointer?>
+  /// A pointer of libpq that is reached through its mutex only.
+  private struct Handle: @unchecked Sendable {
+    var pointer: OpaquePointer?
+  }
+
+  private let connection: Mutex<Handle>
   /// Apart from the connection, so that a statement can be cancelled while another thread waits for it.
-  private let cancellation: Mutex<OpaquePointer?>
+  private let cancellation: Mutex<Handle>
   private let noticeReceiver: NoticeReceiver
 
   /// The server's version, such as 150004 for 15.4.
@@ -47,8 +52,8 @@ public final class Connection: Sendable {
     noticeReceiver.receiveNotices(of: opened)
     serverVersion = Int(PQserverVersion(opened))
     processID = PQbackendPID(opened)
-    cancellation = Mutex(PQgetCancel(opened))
-    connection = Mutex(opened)
+    cancellation = Mutex(Handle(pointer: PQgetCancel(opened)))
+    connection = Mutex(Handle(pointer: opened))
   }
 
   deinit {
@@ -113,7 +118,7 @@ public final class Connection: Sendable {
   /// Nothing happens when no statement is running.
   public func cancel() {
     cancellation.withLock { cancellation in
-      guard let cancellation else { return }
+      guard let cancellation = cancellation.pointer else { return }
       var message = [CChar](repeating: 0, count: 256)
       // A server that cannot be reached to be told has given up already.
       _ = PQcancel(cancellation, &message, Int32(message.count))
@@ -123,12 +128,12 @@ public final class Connection: Sendable {
   /// Closes the connection; closing it again does nothing.
   public func close() {
     cancellation.withLock { cancellation in
-      PQfreeCancel(cancellation)
-      cancellation = nil
+      PQfreeCancel(cancellation.pointer)
+      cancellation.pointer = nil
     }
     connection.withLock { connection in
-      PQfinish(connection)
-      connection = nil
+      PQfinish(connection.pointer)
+      connection.pointer = nil
     }
   }
 
@@ -167,7 +172,9 @@ public final class Connection: Sendable {
 
   private func withConnection<Value: Sendable>(_ body: (OpaquePointer) throws -> Value) throws -> Value {
     try connection.withLock { connection in
-      guard let connection else { throw PostgresError(kind: .connection, message: "the connection is closed") }
+      guard let connection = connection.pointer else {
+        throw PostgresError(kind: .connection, message: "the connection is closed")
+      }
       return try body(connection)
     }
   }

@@ -5,6 +5,9 @@ public struct Row: Sendable {
   let positions: [String: Int]
   let values: [String?]
 
+  /// The names of the columns, in the result's order.
+  public var columns: [String] { positions.sorted { $0.value < $1.value }.map(\.key) }
+
   /// The text of a column; `nil` for NULL and for a column that is not there. The methods tell those apart.
   public subscript(name: String) -> String? {
     positions[name].flatMap { values[$0] }

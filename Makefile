@@ -1,0 +1,58 @@
+PREFIX ?= /usr/local
+DESTDIR ?=
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PROGRAM := jam-retention
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+.PHONY: deps
+deps: # Installs libpq and PostgreSQL where they are missing.
+	@if ! pkg-config --exists libpq 2>/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+	  command -v apt-get >/dev/null || { echo "install pkg-config, libpq (with headers) and PostgreSQL first" >&2; exit 1; }; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pkg-config libpq-dev postgresql; \
+	fi
+
+.PHONY: demo
+demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
+	swift run --quiet $(PROGRAM) demo
+
+.PHONY: test
+test: deps ## Run all tests, each against a real PostgreSQL of its own
+	swift test
+
+.PHONY: build
+build: deps ## Build one release binary with the Swift runtime linked in
+	swift build -c release --static-swift-stdlib --product $(PROGRAM)
+
+.PHONY: install
+install: build ## Install the binary and shell completions below PREFIX
+	install -D -m 755 .build/release/$(PROGRAM) $(DESTDIR)$(PREFIX)/bin/$(PROGRAM)
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	.build/release/$(PROGRAM) --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(PROGRAM)
+	.build/release/$(PROGRAM) --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$(PROGRAM)
+	.build/release/$(PROGRAM) --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$(PROGRAM).fish
+
+.PHONY: generate
+generate: deps ## Write sql/ from the default model
+	swift run --quiet $(PROGRAM) generate --out sql
+
+.PHONY: check
+check: deps ## Fail when sql/ differs from what the model yields
+	swift run --quiet $(PROGRAM) generate --out sql --check
+
+.PHONY: format
+format: ## Format the Swift sources
+	swift format --in-place --recursive Sources Tests Package.swift
+
+.PHONY: lint
+lint: ## Fail when a source is not formatted or breaks a rule
+	swift format lint --strict --recursive Sources Tests Package.swift
+
+.PHONY: clean
+clean: ## Remove what the build has made
+	swift package clean

@@ -1,0 +1,103 @@
+import EmbeddedPostgres
+import Logging
+import MigrationGenerator
+import Postgres
+import RetentionModel
+import SafeSQL
+
+/// The main job from beginning to end on a throw-away server: a database with data is adopted, previewed, cleaned, verified.
+public struct Demo {
+  private let logger: Logger
+  private let write: (String) -> Void
+
+  /// - Parameter write: takes each line of the story.
+  public init(logger: Logger, write: @escaping (String) -> Void) {
+    self.logger = logger
+    self.write = write
+  }
+
+  /// Starts the server, tells the story, and removes the server, also on failure.
+  public func run() throws {
+    let server = try EmbeddedPostgres.start()
+    defer { server.stop() }
+    let connection = try Connection(ConnectionString(server.connectionString), logger: logger)
+    defer { connection.close() }
+    let model = RetentionModel.jam
+    let files = MigrationGenerator.files(for: model)
+    let database = RetentionDatabase(connection: connection, model: model, logger: logger)
+
+    write("A JAM node's database, before the retention knows it: 90 days of packages, every refcount wrong.")
+    guard let tables = files.first else { throw RunnerError("the model yields no files") }
+    try connection.execute("\(raw: tables.text)")
+    try connection.execute(Self.data)
+    write(table(try connection.query(Self.sizes)))
+
+    write("Adopt it (migrate up):")
+    for name in try Migrator(files: files, model: model, connection: connection, logger: logger).up() {
+      write("  applied \(name)")
+    }
+
+    write("\nWhat a cleanup would delete now (preview; the policy keeps 30 days):")
+    write(table(try database.preview()))
+    write("The cleanup, first dry, then real:")
+    let dry = try database.cleanup(dryRun: true)
+    let real = try database.cleanup(dryRun: false)
+    write(list(dry, real))
+
+    let drift = try database.verify()
+    write("Verify: \(drift.rows.isEmpty ? "every count equals the references that rows hold." : "\(drift.rows.count) counts are wrong.")")
+    let again = try database.cleanup(dryRun: false)
+    write("A second cleanup deletes \(try again.int("deleted_preimages")) preimages and \(try again.int("deleted_packages")) packages.")
+    guard drift.rows.isEmpty, try again.int("deleted_preimages") == 0 else {
+      throw RunnerError("the demo did not end as it should")
+    }
+  }
+
+  private func table(_ result: QueryResult) -> String {
+    let rows = result.rows.map { row in result.columns.map { (try? row.optionalString($0)) ?? "" } }
+    let widths = result.columns.indices.map { index in
+      ([result.columns] + rows).map { $0[index].count }.max() ?? 0
+    }
+    return ([result.columns] + rows).map { row in
+      "  " + zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: "  ")
+    }.joined(separator: "\n") + "\n"
+  }
+
+  private func list(_ dry: Row, _ real: Row) -> String {
+    dry.columns.filter { $0 != "run_id" }.map { column in
+      let name = column + String(repeating: " ", count: max(0, 22 - column.count))
+      return "  \(name)\((try? dry.optionalString(column)) ?? "") | \((try? real.optionalString(column)) ?? "")"
+    }.joined(separator: "\n") + "\n"
+  }
+
+  private static let sizes: SQL = """
+    SELECT (SELECT count(*) FROM jam_work_packages) AS packages, (SELECT count(*) FROM jam_work_reports) AS reports,
+      (SELECT count(*) FROM jam_preimages) AS preimages, (SELECT sum(refcount) FROM jam_preimages) AS refcounts
+    """
+
+  /// 300 packages in 90 days; all name the service's code blob, each names a blob of its own, and each report names one more.
+  private static let data: SQL = """
+    INSERT INTO jam_preimages (hash, size, media_type, data, created_at, refcount)
+    SELECT encode(sha256(d.data), 'hex'), length(d.data), 'application/octet-stream', d.data, now() - make_interval(days => 90) + d.age, 1
+    FROM (
+      SELECT convert_to(repeat(format('blob %s ', n), 20 + n % 50), 'UTF8') AS data, n * interval '3.6 hours' AS age
+      FROM generate_series(0, 600) AS n
+    ) AS d;
+    CREATE TEMPORARY TABLE demo_hashes AS
+      SELECT row_number() OVER (ORDER BY created_at) - 1 AS n, hash FROM jam_preimages;
+    INSERT INTO jam_services (id, owner, code_hash)
+      SELECT md5('service')::uuid, 'demo', hash FROM demo_hashes WHERE n = 0;
+    INSERT INTO jam_work_packages (id, service_id, preimage_hashes, status, created_at)
+      SELECT md5('package ' || p)::uuid, md5('service')::uuid, ARRAY[c.hash, h.hash], 'processed', now() - make_interval(hours => 2150 - 7 * p)
+      FROM generate_series(1, 300) AS p JOIN demo_hashes AS c ON c.n = 0 JOIN demo_hashes AS h ON h.n = p;
+    INSERT INTO jam_work_items (id, package_id, kind, params_hash, preimage_hashes)
+      SELECT md5('item ' || p || ' ' || i)::uuid, md5('package ' || p)::uuid, 'refine', '', ARRAY[c.hash]
+      FROM generate_series(1, 300) AS p CROSS JOIN generate_series(1, 2) AS i JOIN demo_hashes AS c ON c.n = 0;
+    INSERT INTO jam_work_reports (id, package_id, service_id, refine_output_hash, refine_output_compact, created_at)
+      SELECT md5('report ' || p)::uuid, md5('package ' || p)::uuid, md5('service')::uuid, '',
+        convert_to(format('{"preimages":["%s"]}', h.hash), 'UTF8'), now() - make_interval(hours => 2149 - 7 * p)
+      FROM generate_series(1, 300) AS p JOIN demo_hashes AS h ON h.n = 300 + p;
+    INSERT INTO jam_attestations (report_id, worker_id, created_at)
+      SELECT r.id, 'validator-' || v, r.created_at FROM jam_work_reports AS r CROSS JOIN generate_series(1, 3) AS v;
+    """
+}

@@ -1,0 +1,112 @@
+import Logging
+import MigrationGenerator
+import Postgres
+import RetentionModel
+import SafeSQL
+
+/// The installed retention, seen through its functions and views.
+public struct RetentionDatabase {
+  /// The connection that all calls use.
+  public let connection: Connection
+  private let names: ObjectNames
+  private let logger: Logger
+
+  /// Uses an open connection.
+  public init(connection: Connection, model: RetentionModel, logger: Logger) {
+    self.connection = connection
+    self.logger = logger
+    names = ObjectNames(model)
+  }
+
+  /// Runs a cleanup and returns its one row: run_id, status, counts.
+  ///
+  /// - Parameters:
+  ///   - cutoff: a timestamp as PostgreSQL reads it; nil: the windows of the policy.
+  ///   - dryRun: nil: the policy's.
+  public func cleanup(cutoff: String? = nil, dryRun: Bool? = nil) throws -> Row {
+    if let cutoff {
+      do {
+        _ = try connection.query("SELECT $1::timestamptz", cutoff)
+      } catch let error as PostgresError where error.sqlState?.hasPrefix("22") == true {
+        throw RunnerError("\"\(cutoff)\" is no cutoff; give a timestamp such as '2026-10-02 00:00+00'")
+      }
+    }
+    let start = ContinuousClock.now
+    let result = try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+    guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
+    let elapsed = ContinuousClock.now - start
+    var metadata: Logger.Metadata = [
+      "cutoff": "\(cutoff ?? "policy")", "duration_ms": "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
+    ]
+    for column in result.columns { metadata[column] = "\(try row.optionalString(column) ?? "")" }
+    logger.info("cleanup", metadata: metadata)
+    return row
+  }
+
+  /// What a cleanup would delete now, a row per class.
+  public func preview(cutoff: String? = nil) throws -> QueryResult {
+    try connection.query("SELECT * FROM \(names.qualified("cleanup_preview"))($1::timestamptz)", cutoff)
+  }
+
+  /// The hashes whose count is wrong; none: the conservation law holds.
+  public func verify() throws -> QueryResult {
+    try connection.query("SELECT * FROM \(names.qualified("verify_refcounts"))() ORDER BY 1")
+  }
+
+  /// Corrects counts that are wrong and returns how many.
+  public func repair() throws -> Int {
+    try connection.execute("SET default_transaction_isolation = 'read committed'")
+    return try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected") ?? 0
+  }
+
+  /// The policy row.
+  public func policy() throws -> QueryResult {
+    try connection.query("SELECT * FROM \(names.qualified("retention_policy"))")
+  }
+
+  /// Changes one column of the policy.
+  ///
+  /// - Throws: ``RunnerError`` for a column that the policy does not have or a value that its CHECK refuses.
+  public func setPolicy(_ column: String, to value: String?) throws {
+    let columns = try policy().columns.filter { $0 != "only_row" && $0 != "installed_at" }
+    guard columns.contains(column) else {
+      throw RunnerError("the policy has no \"\(column)\"; it has: \(columns.joined(separator: ", "))")
+    }
+    let table = names.qualified("retention_policy")
+    let type = try connection.query(
+      "SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
+      table.quoted,
+      column
+    ).first?.string("type")
+    do {
+      _ = try connection.query("UPDATE \(table) SET \(Identifier(column)) = $1::\(raw: type ?? "text")", value)
+    } catch let error as PostgresError where ["22", "23"].contains(error.sqlState?.prefix(2) ?? "") {
+      throw RunnerError("\(column) cannot be \(value ?? "NULL"): \(error)")
+    }
+  }
+
+  /// The health checks: check_name, ok, detail, remedy.
+  public func health() throws -> QueryResult {
+    try connection.query("SELECT check_name, ok, detail, remedy FROM \(names.qualified("health"))")
+  }
+
+  /// The last runs, the newest first.
+  public func lastRuns(_ count: Int = 10) throws -> QueryResult {
+    try connection.query("SELECT * FROM \(names.qualified("cleanup_runs")) ORDER BY id DESC LIMIT \(count)")
+  }
+
+  /// The metrics in Prometheus' text format.
+  public func metrics() throws -> String {
+    var text = ""
+    var described: Set<String> = []
+    for row in try connection.query("SELECT name, type, help, labels, value FROM \(names.qualified("metrics"))").rows {
+      let name = try row.string("name")
+      if described.insert(name).inserted {
+        text += "# HELP \(name) \(try row.string("help"))\n# TYPE \(name) \(try row.string("type"))\n"
+      }
+      let labels = try row.string("labels")
+      text += "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(try row.string("value"))\n"
+    }
+    return text
+  }
+}

@@ -1,0 +1,10 @@
+/// Something that the person at the keyboard can act on: one line that says what is wrong and what to do.
+public struct RunnerError: Error, CustomStringConvertible, Sendable {
+  /// The whole message.
+  public let description: String
+
+  /// Creates an error from its message.
+  public init(_ description: String) {
+    self.description = description
+  }
+}

@@ -1,0 +1,47 @@
+import ArgumentParser
+import Foundation
+import Postgres
+import RetentionRunner
+
+/// The command line.
+@main
+struct JamRetention: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "jam-retention",
+    abstract: "Reference-counted retention for content-addressed blobs in PostgreSQL.",
+    discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 findings (dry run found work, drift, differences).",
+    subcommands: [
+      Generate.self, Migrate.self, Cleanup.self, Verify.self, Repair.self, Policy.self, Status.self, Doctor.self,
+      Metrics.self, DemoCommand.self,
+    ]
+  )
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let code as ExitCode {
+      Foundation.exit(code.rawValue)
+    } catch let error as RunnerError {
+      fail("\(error)")
+    } catch let error as PostgresError {
+      fail("\(error)")
+    } catch {
+      let code = exitCode(for: error)
+      // Parsing errors end with EX_USAGE (64); the contract of this command says 2.
+      guard code == .validationFailure else { exit(withError: error) }
+      FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+      Foundation.exit(2)
+    }
+  }
+
+  private static func fail(_ message: String) -> Never {
+    FileHandle.standardError.write(Data("jam-retention: \(message)\n".utf8))
+    Foundation.exit(1)
+  }
+}
+
+extension ExitCode {
+  /// A check found something: the fourth of the command's exit codes.
+  static let findings = ExitCode(3)
+}

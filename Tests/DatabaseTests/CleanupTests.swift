@@ -1,0 +1,169 @@
+import Postgres
+import RetentionModel
+import SafeSQL
+import Testing
+
+@Suite struct CleanupTests {
+  private func installed(_ mode: RefcountingMode) throws -> TestDatabase {
+    let database = try TestDatabase(mode)
+    _ = try database.migrate()
+    return database
+  }
+
+  private func report(on package: String, age: String, naming hash: String, in database: TestDatabase) throws {
+    _ = try database.connection.query(
+      """
+      INSERT INTO jam_work_reports (id, package_id, service_id, refine_output_hash, refine_output_compact, created_at)
+      SELECT gen_random_uuid(), id, service_id, '', convert_to($2, 'UTF8'), now() - $3::interval
+      FROM jam_work_packages WHERE id = $1::uuid
+      """,
+      package,
+      hash,
+      age
+    )
+  }
+
+  @Test("A package with a younger report stays, with items and preimages", arguments: RefcountingMode.allCases)
+  func youngerReport(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    for number in 1...3 { try database.put(hash(number), age: "60 days") }
+    let package = try database.submit([hash(1)], age: "50 days")
+    try report(on: package, age: "5 days", naming: hash(2), in: database)
+    let result = try database.retention.cleanup()
+    #expect(try result.int("deleted_packages") == 0 && result.int("deleted_preimages") == 1)
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 2)
+  }
+
+  @Test("The code of a live service stays, whatever the cutoff", arguments: RefcountingMode.allCases)
+  func liveCode(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.put(hash(1), age: "60 days")
+    try database.submit([hash(1)], age: "60 days")
+    _ = try database.connection.query("UPDATE jam_services SET code_hash = $1", hash(1))
+    let result = try database.retention.cleanup(cutoff: "now")
+    #expect(try result.int("deleted_packages") == 1 && result.int("deleted_preimages") == 0)
+  }
+
+  @Test("A blob put again or touched inside the window stays", arguments: RefcountingMode.allCases)
+  func putAgain(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    for number in 1...3 { try database.put(hash(number), age: "60 days") }
+    try database.put(hash(1))
+    let missing = try database.connection.query("SELECT * FROM jam_touch_preimages($1::text[])", [hash(2), hash(9)])
+    #expect(missing.rows.compactMap { $0["jam_touch_preimages"] } == [hash(9)])
+    #expect(try database.retention.cleanup(dryRun: true).int("deleted_preimages") == 1)
+    #expect(try database.retention.cleanup().int("deleted_preimages") == 1)
+    #expect(try database.retention.cleanup(dryRun: true).int("deleted_preimages") == 0)
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 2)
+  }
+
+  @Test("Locked rows are skipped and counted, nobody waits", arguments: RefcountingMode.allCases)
+  func lockedRows(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.put(hash(1), age: "60 days")
+    try database.put(hash(2), age: "60 days")
+    let package = try database.submit([], age: "50 days")
+    try database.submit([], age: "50 days")
+    let other = try database.connect()
+    try other.execute("BEGIN")
+    _ = try other.query("SELECT FROM jam_work_packages WHERE id = $1::uuid FOR UPDATE", package)
+    _ = try other.query("SELECT FROM jam_preimages WHERE hash = $1 FOR UPDATE", hash(1))
+    let result = try database.retention.cleanup()
+    #expect(try result.int("deleted_packages") == 1 && result.int("deleted_preimages") == 1)
+    #expect(try result.int("busy_preimages") == 1)
+    #expect(try database.int("SELECT busy_rows FROM jam_cleanup_runs") == 1)
+    try other.execute("ROLLBACK")
+    #expect(try database.retention.cleanup().int("deleted_preimages") == 1)
+  }
+
+  @Test("A blob that a running submit names is not deleted", arguments: RefcountingMode.allCases)
+  func runningSubmit(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.put(hash(1), age: "60 days")
+    try database.submit([])
+    let other = try database.connect()
+    try other.execute("BEGIN")
+    try database.submit([hash(1)], on: other)
+    #expect(try database.retention.cleanup().int("busy_preimages") == 1)
+    try other.execute("COMMIT")
+    #expect(try database.retention.cleanup().int("deleted_preimages") == 0)
+    #expect(try database.refcount(hash(1)) == 1)
+  }
+
+  @Test("Of two cleanups at once one is skipped")
+  func onlyOne() throws {
+    let database = try installed(.immediate)
+    let other = try database.connect()
+    try other.execute("BEGIN")
+    _ = try other.query("INSERT INTO jam_cleanup_runs (dry_run, status) VALUES (false, 'running')")
+    _ = try other.query("SELECT jam_cleanup_hold(1)")
+    #expect(try database.retention.cleanup()["status"] == "skipped")
+    try other.execute("COMMIT")
+    // What the other left behind is a run that nobody holds.
+    #expect(try database.retention.cleanup()["status"] == "completed")
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE status = 'interrupted'") == 1)
+  }
+
+  @Test("Killed after any batch and started again, it ends with the same figures", arguments: RefcountingMode.allCases)
+  func killed(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    for number in 1...30 {
+      try database.put(hash(number), age: "60 days")
+      try database.submit([hash(number), hash(1)], age: "50 days")
+    }
+    try database.connection.execute("UPDATE jam_retention_policy SET batch_size = 3, batch_pause = '20 milliseconds'")
+    for attempt in 1...5 {
+      let victim = try database.connect()
+      let batches = attempt * 2
+      let watcher = try database.connect()
+      let done = Task.detached { _ = try? victim.query("CALL jam_cleanup()") }
+      // Committed batches are the clock: the kill comes after so many of them.
+      while try watcher.query(
+        "SELECT coalesce(sum(batches), 0) >= $1 OR bool_or(status = 'completed') AS reached FROM jam_cleanup_runs", batches
+      ).first?.optionalBool("reached") != true {}
+      _ = try watcher.query("SELECT pg_terminate_backend(\(victim.processID))")
+      _ = done
+    }
+    #expect(try database.retention.cleanup()["status"] == "completed")
+    #expect(try database.int("SELECT sum(deleted_packages) FROM jam_cleanup_runs") == 30)
+    #expect(try database.int("SELECT sum(deleted_preimages) FROM jam_cleanup_runs") == 30)
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE status = 'running'") == 0)
+    try database.expectLaw()
+  }
+
+  @Test("Guards: future cutoff, disabled, a fraction too large, protected statuses, a disabled trigger")
+  func guards() throws {
+    let database = try installed(.immediate)
+    let package = try database.submit([], age: "50 days")
+    try report(on: package, age: "45 days", naming: "", in: database)
+    let future = try #require(throws: PostgresError.self) { try database.retention.cleanup(cutoff: "tomorrow") }
+    #expect(future.sqlState == "22023")
+    #expect(throws: RunnerError.self) { try database.retention.cleanup(cutoff: "soon") }
+    try database.retention.setPolicy("max_delete_fraction", to: "0.5")
+    #expect(throws: PostgresError.self) { try database.retention.cleanup() }
+    try database.retention.setPolicy("max_delete_fraction", to: nil)
+    try database.retention.setPolicy("protected_statuses", to: "{pending}")
+    #expect(try database.retention.cleanup().int("deleted_reports") == 0)
+    try database.retention.setPolicy("protected_statuses", to: "{}")
+    try database.connection.execute("ALTER TABLE jam_work_items DISABLE TRIGGER jam_work_items_count_insert")
+    #expect(throws: PostgresError.self) { try database.retention.cleanup() }
+    try database.connection.execute("ALTER TABLE jam_work_items ENABLE TRIGGER jam_work_items_count_insert")
+    try database.retention.setPolicy("retention_days", to: "0")
+    #expect(try database.retention.cleanup()["status"] == "disabled")
+    #expect(throws: RunnerError.self) { try database.retention.setPolicy("batch_size", to: "0") }
+    #expect(try database.int("SELECT count(*) FROM jam_work_packages") == 1)
+  }
+
+  @Test("Inside a transaction a dry run works and a real run says what to do")
+  func transaction() throws {
+    let database = try installed(.immediate)
+    try database.connection.execute("BEGIN")
+    #expect(try database.retention.cleanup(dryRun: true)["status"] == "completed")
+    let error = try #require(throws: PostgresError.self) { try database.retention.cleanup(dryRun: false) }
+    #expect(error.sqlState == "2D000" && error.context?.contains("outside BEGIN") == true)
+    try database.connection.execute("ROLLBACK")
+    try database.connection.execute("BEGIN READ ONLY")
+    #expect(try database.retention.preview().rows.count == 5)
+    try database.connection.execute("COMMIT")
+  }
+}
