@@ -30,15 +30,15 @@ SELECT e.hash, e.table_name, e.column_name, e.row_id
 FROM (
   SELECT r.code_hash AS hash, 'jam_services'::text AS table_name, 'code_hash'::text AS column_name, r.id::text AS row_id FROM public.jam_services AS r
   UNION ALL
-SELECT r.code_hash AS hash, 'jam_service_versions'::text AS table_name, 'code_hash'::text AS column_name, ROW(r.service_id, r.version)::text AS row_id FROM public.jam_service_versions AS r
+  SELECT r.code_hash AS hash, 'jam_service_versions'::text AS table_name, 'code_hash'::text AS column_name, ROW(r.service_id, r.version)::text AS row_id FROM public.jam_service_versions AS r
   UNION ALL
-SELECT a.hash, 'jam_work_packages'::text AS table_name, 'preimage_hashes'::text AS column_name, r.id::text AS row_id FROM public.jam_work_packages AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+  SELECT a.hash, 'jam_work_packages'::text AS table_name, 'preimage_hashes'::text AS column_name, r.id::text AS row_id FROM public.jam_work_packages AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
   UNION ALL
-SELECT a.hash, 'jam_work_items'::text AS table_name, 'preimage_hashes'::text AS column_name, r.id::text AS row_id FROM public.jam_work_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+  SELECT a.hash, 'jam_work_items'::text AS table_name, 'preimage_hashes'::text AS column_name, r.id::text AS row_id FROM public.jam_work_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
   UNION ALL
-SELECT s.hash, 'jam_work_reports'::text AS table_name, 'refine_output_compact'::text AS column_name, r.id::text AS row_id FROM public.jam_work_reports AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
+  SELECT s.hash, 'jam_work_reports'::text AS table_name, 'refine_output_compact'::text AS column_name, r.id::text AS row_id FROM public.jam_work_reports AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
   UNION ALL
-SELECT s.hash, 'jam_work_reports'::text AS table_name, 'traces'::text AS column_name, r.id::text AS row_id FROM public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+  SELECT s.hash, 'jam_work_reports'::text AS table_name, 'traces'::text AS column_name, r.id::text AS row_id FROM public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
 ) AS e
 WHERE e.hash <> '';
 COMMENT ON VIEW public.jam_references IS 'Every reference that a row holds, once per occurrence. Reads the tables themselves: the truth that counting is checked against.';

@@ -561,7 +561,7 @@ BEGIN
       FROM (
         SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
         UNION ALL
-SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+        SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       ) AS e
       WHERE e.hash <> ''
       GROUP BY e.hash
@@ -592,7 +592,7 @@ SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       FROM (
         SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
         UNION ALL
-SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+        SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       ) AS e
       WHERE e.hash <> ''
       GROUP BY e.hash
@@ -621,7 +621,7 @@ SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
     FROM (
       SELECT s.hash FROM ONLY public.jam_work_reports AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
       UNION ALL
-SELECT s.hash FROM ONLY public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+      SELECT s.hash FROM ONLY public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
     ) AS e
     WHERE e.hash <> ''
     GROUP BY e.hash;
@@ -646,11 +646,11 @@ BEGIN
     FROM (
       SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
       UNION ALL
-SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+      SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       UNION ALL
       SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
       UNION ALL
-SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+      SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
     ) AS e
     WHERE e.hash <> ''
     GROUP BY e.hash
@@ -837,32 +837,32 @@ SELECT e.table_name, e.trigger_name,
   CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' ELSE 'enabled' END AS state
 FROM (VALUES
   ('public.jam_services', 'jam_services', 'jam_services_count_insert'),
-('public.jam_services', 'jam_services', 'jam_services_count_delete'),
-('public.jam_services', 'jam_services', 'jam_services_count_truncate'),
-('public.jam_services', 'jam_services', 'jam_services_count_update'),
-('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_insert'),
-('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_delete'),
-('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_truncate'),
-('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_update'),
-('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_insert'),
-('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_delete'),
-('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_truncate'),
-('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_update'),
-('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_insert'),
-('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_delete'),
-('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_truncate'),
-('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_update'),
-('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_insert'),
-('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_delete'),
-('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_truncate'),
-('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_update'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_insert'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_update'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_put'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_refuse_delete'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_insert'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_delete'),
-('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_truncate')
+  ('public.jam_services', 'jam_services', 'jam_services_count_delete'),
+  ('public.jam_services', 'jam_services', 'jam_services_count_truncate'),
+  ('public.jam_services', 'jam_services', 'jam_services_count_update'),
+  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_insert'),
+  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_delete'),
+  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_truncate'),
+  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_update'),
+  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_insert'),
+  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_delete'),
+  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_truncate'),
+  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_update'),
+  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_insert'),
+  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_delete'),
+  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_truncate'),
+  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_update'),
+  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_insert'),
+  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_delete'),
+  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_truncate'),
+  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_update'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_insert'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_update'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_put'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_refuse_delete'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_insert'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_delete'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_truncate')
 ) AS e (qualified_table, table_name, trigger_name)
 LEFT JOIN pg_catalog.pg_trigger AS t
   ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;

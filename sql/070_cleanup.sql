@@ -17,8 +17,8 @@ AS $jam$
 WITH policy AS MATERIALIZED (
   SELECT p.protected_statuses,
     coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.reports_retention_days, p.retention_days))) AS reports_cutoff,
-coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.packages_retention_days, p.retention_days))) AS packages_cutoff,
-coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.preimages_retention_days, p.retention_days))) AS preimages_cutoff
+    coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.packages_retention_days, p.retention_days))) AS packages_cutoff,
+    coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.preimages_retention_days, p.retention_days))) AS preimages_cutoff
   FROM public.jam_retention_policy AS p
   WHERE p.retention_days > 0
 ), dying_reports AS MATERIALIZED (
@@ -57,11 +57,11 @@ changes AS MATERIALIZED (
     FROM (
       SELECT k.hash, -1 AS delta FROM (SELECT s.hash FROM dying_reports AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)) AS k
       UNION ALL
-SELECT k.hash, -1 AS delta FROM (SELECT s.hash FROM dying_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)) AS k
+      SELECT k.hash, -1 AS delta FROM (SELECT s.hash FROM dying_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)) AS k
       UNION ALL
-SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_packages AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)) AS k
+      SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_packages AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)) AS k
       UNION ALL
-SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)) AS k
+      SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)) AS k
     ) AS e
     WHERE e.hash <> ''
   ) AS c
@@ -99,8 +99,8 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_start(
   IN given_cutoff timestamptz, IN take_over boolean, INOUT dry_run boolean, OUT run_id bigint, OUT status text,
   OUT batch_size integer, OUT batch_pause double precision, OUT deadline timestamptz,
   OUT reports_cutoff timestamptz,
-OUT packages_cutoff timestamptz,
-OUT preimages_cutoff timestamptz
+  OUT packages_cutoff timestamptz,
+  OUT preimages_cutoff timestamptz
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $jam$
@@ -118,8 +118,8 @@ BEGIN
   batch_pause := extract(epoch FROM settings.batch_pause);
   deadline := coalesce(clock_timestamp() + settings.max_duration, 'infinity');
   reports_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.reports_retention_days, settings.retention_days)));
-packages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.packages_retention_days, settings.retention_days)));
-preimages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.preimages_retention_days, settings.retention_days)));
+  packages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.packages_retention_days, settings.retention_days)));
+  preimages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.preimages_retention_days, settings.retention_days)));
 
   status := CASE
     WHEN settings.retention_days <= 0 THEN 'disabled'
@@ -152,13 +152,13 @@ preimages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesc
       JOIN (
         SELECT 'reports'::text AS data_class, count(*) AS total FROM public.jam_work_reports
         UNION ALL
-SELECT 'attestations'::text AS data_class, count(*) AS total FROM public.jam_attestations
+        SELECT 'attestations'::text AS data_class, count(*) AS total FROM public.jam_attestations
         UNION ALL
-SELECT 'packages'::text AS data_class, count(*) AS total FROM public.jam_work_packages
+        SELECT 'packages'::text AS data_class, count(*) AS total FROM public.jam_work_packages
         UNION ALL
-SELECT 'items'::text AS data_class, count(*) AS total FROM public.jam_work_items
+        SELECT 'items'::text AS data_class, count(*) AS total FROM public.jam_work_items
         UNION ALL
-SELECT 'preimages'::text AS data_class, count(*) AS total FROM public.jam_preimages
+        SELECT 'preimages'::text AS data_class, count(*) AS total FROM public.jam_preimages
       ) AS s ON s.data_class = f.data_class
       WHERE f.rows > s.total * settings.max_delete_fraction
       LIMIT 1;
@@ -274,7 +274,7 @@ BEGIN
   SET batches = r.batches + 1,
     busy_rows = r.busy_rows + cardinality(expired) - reports_count,
     deleted_reports = r.deleted_reports + reports_count,
-deleted_attestations = r.deleted_attestations + attestations_count
+    deleted_attestations = r.deleted_attestations + attestations_count
   WHERE r.id = run_id;
   after_time := last_time;
   after_key := expired[cardinality(expired)];
@@ -356,7 +356,7 @@ BEGIN
   SET batches = r.batches + 1,
     busy_rows = r.busy_rows + cardinality(expired) - packages_count,
     deleted_packages = r.deleted_packages + packages_count,
-deleted_items = r.deleted_items + items_count
+    deleted_items = r.deleted_items + items_count
   WHERE r.id = run_id;
   after_time := last_time;
   after_key := expired[cardinality(expired)];
@@ -465,12 +465,12 @@ CREATE OR REPLACE PROCEDURE public.jam_cleanup(
   IN cutoff timestamptz DEFAULT NULL, IN dry_run boolean DEFAULT NULL,
   INOUT run_id bigint DEFAULT NULL, INOUT status text DEFAULT NULL,
   INOUT deleted_reports bigint DEFAULT NULL,
-INOUT deleted_attestations bigint DEFAULT NULL,
-INOUT deleted_packages bigint DEFAULT NULL,
-INOUT deleted_items bigint DEFAULT NULL,
-INOUT deleted_preimages bigint DEFAULT NULL,
-INOUT freed_bytes bigint DEFAULT NULL,
-INOUT busy_preimages bigint DEFAULT NULL
+  INOUT deleted_attestations bigint DEFAULT NULL,
+  INOUT deleted_packages bigint DEFAULT NULL,
+  INOUT deleted_items bigint DEFAULT NULL,
+  INOUT deleted_preimages bigint DEFAULT NULL,
+  INOUT freed_bytes bigint DEFAULT NULL,
+  INOUT busy_preimages bigint DEFAULT NULL
 )
 LANGUAGE plpgsql
 AS $jam$
@@ -486,11 +486,11 @@ DECLARE
   problem_state text;
   real     boolean;
   reports_time timestamptz := '-infinity';
-reports_key uuid;
-packages_time timestamptz := '-infinity';
-packages_key uuid;
-preimages_time timestamptz := '-infinity';
-preimages_key text;
+  reports_key uuid;
+  packages_time timestamptz := '-infinity';
+  packages_key uuid;
+  preimages_time timestamptz := '-infinity';
+  preimages_key text;
 BEGIN
   IF cutoff > pg_catalog.now() THEN
     RAISE EXCEPTION 'cutoff % is in the future', cutoff
@@ -550,7 +550,7 @@ BEGIN
       END IF;
     END LOOP;
 
--- packages
+    -- packages
     attempts := 0;
     LOOP
       CALL public.jam_cleanup_next_transaction();
@@ -632,12 +632,12 @@ BEGIN
   SELECT f.* INTO finished FROM public.jam_cleanup_finish(run_id, result, problem) AS f;
   status := finished.status;
   deleted_reports := finished.deleted_reports;
-deleted_attestations := finished.deleted_attestations;
-deleted_packages := finished.deleted_packages;
-deleted_items := finished.deleted_items;
-deleted_preimages := finished.deleted_preimages;
-freed_bytes := finished.freed_bytes;
-busy_preimages := finished.busy_preimages;
+  deleted_attestations := finished.deleted_attestations;
+  deleted_packages := finished.deleted_packages;
+  deleted_items := finished.deleted_items;
+  deleted_preimages := finished.deleted_preimages;
+  freed_bytes := finished.freed_bytes;
+  busy_preimages := finished.busy_preimages;
   IF status = 'failed' OR status = 'refused' AND real THEN
     CALL public.jam_cleanup_next_transaction();
     RAISE EXCEPTION 'cleanup run % %: %', run_id, status, finished.error

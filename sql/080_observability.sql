@@ -57,13 +57,13 @@ SELECT 'indexes',
   'Apply 030_indexes.sql again.'
 FROM (VALUES
   ('public.jam_work_reports_expiry_idx', 'jam_work_reports_expiry_idx'),
-('public.jam_work_packages_expiry_idx', 'jam_work_packages_expiry_idx'),
-('public.jam_preimages_age_idx', 'jam_preimages_age_idx'),
-('public.jam_preimages_unreferenced_idx', 'jam_preimages_unreferenced_idx'),
-('public.jam_work_packages_service_id_idx', 'jam_work_packages_service_id_idx'),
-('public.jam_work_items_package_id_idx', 'jam_work_items_package_id_idx'),
-('public.jam_work_reports_package_id_idx', 'jam_work_reports_package_id_idx'),
-('public.jam_work_reports_service_id_idx', 'jam_work_reports_service_id_idx')
+  ('public.jam_work_packages_expiry_idx', 'jam_work_packages_expiry_idx'),
+  ('public.jam_preimages_age_idx', 'jam_preimages_age_idx'),
+  ('public.jam_preimages_unreferenced_idx', 'jam_preimages_unreferenced_idx'),
+  ('public.jam_work_packages_service_id_idx', 'jam_work_packages_service_id_idx'),
+  ('public.jam_work_items_package_id_idx', 'jam_work_items_package_id_idx'),
+  ('public.jam_work_reports_package_id_idx', 'jam_work_reports_package_id_idx'),
+  ('public.jam_work_reports_service_id_idx', 'jam_work_reports_service_id_idx')
 ) AS e (qualified_name, index_name)
 LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = pg_catalog.to_regclass(e.qualified_name)
 UNION ALL

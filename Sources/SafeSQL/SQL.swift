@@ -150,8 +150,10 @@ extension String {
   }
 
   fileprivate func indented(by indentation: String) -> String {
-    split(separator: "\n", omittingEmptySubsequences: false).enumerated().map { position, line in
-      position == 0 || line.isEmpty ? String(line) : indentation + line
+    let lines = split(separator: "\n", omittingEmptySubsequences: false)
+    return lines.enumerated().map { position, line in
+      // The last line goes on with the piece that follows, even if it is empty here.
+      position == 0 || line.isEmpty && position < lines.count - 1 ? String(line) : indentation + line
     }.joined(separator: "\n")
   }
 }

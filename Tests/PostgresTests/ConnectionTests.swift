@@ -1,7 +1,7 @@
 import EmbeddedPostgres
 import Foundation
 import Logging
-import Postgres
+@testable import Postgres
 import SafeSQL
 import Testing
 
