@@ -34,10 +34,12 @@ public final class Connection: Sendable {
     // libpq's default is to wait for ever.
     if !hasTimeout { options.append(("connect_timeout", "10")) }
 
-    let opened = withCStrings(options.map(\.0)) { keywords in
+    let made = withCStrings(options.map(\.0)) { keywords in
       withCStrings(options.map(\.1)) { values in PQconnectdbParams(keywords, values, 0) }
     }
-    guard let opened else { throw PostgresError(kind: .connection, message: "out of memory") }
+    guard let made else { throw PostgresError(kind: .connection, message: "out of memory") }
+    // Nobody else has the pointers yet, and from here on each is behind its mutex.
+    nonisolated(unsafe) let opened = made
     guard PQstatus(opened) == CONNECTION_OK else {
       let message = string.redact(String(cString: PQerrorMessage(opened)).trimmedMessage)
       PQfinish(opened)
@@ -47,7 +49,8 @@ public final class Connection: Sendable {
     noticeReceiver.receiveNotices(of: opened)
     serverVersion = Int(PQserverVersion(opened))
     processID = PQbackendPID(opened)
-    cancellation = Mutex(PQgetCancel(opened))
+    nonisolated(unsafe) let canceller = PQgetCancel(opened)
+    cancellation = Mutex(canceller)
     connection = Mutex(opened)
   }
 
