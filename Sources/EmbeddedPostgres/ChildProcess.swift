@@ -99,8 +99,6 @@ final class ChildProcess: Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_adddup2(&actions, output, 1)
     posix_spawn_file_actions_adddup2(&actions, error, 2)
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3)
-    posix_spawn_file_actions_addchdir_np(&actions, directory)
 
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
@@ -111,11 +109,13 @@ final class ChildProcess: Sendable {
     posix_spawnattr_setsigmask(&attributes, &noSignals)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
 
-    var arguments = command.map { strdup($0) }
+    // Swift does not import glibc's own way to change the directory. The current one may be closed to the user `postgres`.
+    let program = "env"
+    var arguments = ([program, "--chdir=\(directory)"] + command).map { strdup($0) }
     arguments.append(nil)
     defer { arguments.forEach { free($0) } }
     var process: pid_t = 0
-    let code = posix_spawnp(&process, command.first ?? "", &actions, &attributes, arguments, environ)
+    let code = posix_spawnp(&process, program, &actions, &attributes, arguments, environ)
     return code == 0 ? .success(process) : .failure(SpawnFailure(code: code))
   }
 }

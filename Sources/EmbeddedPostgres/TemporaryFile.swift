@@ -6,10 +6,11 @@ struct TemporaryFile: ~Copyable {
 
   init() throws {
     var path = Array("/tmp/jam-pg-output-XXXXXX".utf8CString)
-    descriptor = mkostemp(&path, O_CLOEXEC)
+    descriptor = mkstemp(&path)
     guard descriptor >= 0 else {
       throw EmbeddedPostgresError("no temporary file can be made in /tmp: \(String(cString: strerror(errno)))")
     }
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     unlink(path)
   }
 
