@@ -73,10 +73,10 @@ public final class Connection: Sendable {
       throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which PostgreSQL cannot store in text")
     }
     return try withConnection { connection in
-      let result = withCStrings(values) { pointers in
-        PQexecParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 0)
+      let sent = withCStrings(values) { pointers in
+        PQsendQueryParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 0)
       }
-      return try Self.finish(result, on: connection)
+      return try Self.finish(Self.answer(to: sent, on: connection), on: connection)
     }
   }
 
@@ -86,7 +86,9 @@ public final class Connection: Sendable {
   @discardableResult
   public func execute(_ script: SQL) throws -> QueryResult {
     let text = try Self.checked(script)
-    return try withConnection { connection in try Self.finish(PQexec(connection, text), on: connection) }
+    return try withConnection { connection in
+      try Self.finish(Self.answer(to: PQsendQuery(connection, text), on: connection), on: connection)
+    }
   }
 
   /// Runs the body between `BEGIN` and `COMMIT`, or `ROLLBACK` when it throws.
@@ -139,7 +141,7 @@ public final class Connection: Sendable {
   public func copyIn(_ sql: SQL, data: some Sequence<UInt8>) throws {
     let text = try Self.checked(sql)
     try withConnection { connection in
-      let started = PQexec(connection, text)
+      let started = try Self.answer(to: PQsendQuery(connection, text), on: connection)
       guard PQresultStatus(started) == PGRES_COPY_IN else {
         _ = try Self.finish(started, on: connection)
         throw PostgresError.usage("copyIn needs a COPY … FROM STDIN statement")
@@ -181,6 +183,15 @@ public final class Connection: Sendable {
     return text
   }
 
+  /// The result of a statement that libpq has sent, if it could.
+  ///
+  /// `PQexec` would do both, but when the server ends the connection it keeps only that it is lost, not the server's
+  /// reason with its SQLSTATE.
+  private static func answer(to sent: Int32, on connection: OpaquePointer) throws -> OpaquePointer? {
+    guard sent == 1 else { throw PostgresError(result: nil, connection: connection) }
+    return lastResult(of: connection)
+  }
+
   /// Reads a result and frees it.
   private static func finish(_ result: OpaquePointer?, on connection: OpaquePointer) throws -> QueryResult {
     defer { PQclear(result) }
@@ -196,27 +207,37 @@ public final class Connection: Sendable {
     }
   }
 
-  /// Leaves the copy mode, in which the connection takes no statement.
+  /// Leaves the copy mode, in which the connection takes no statement; a script may enter it several times.
   private static func abandonCopy(on connection: OpaquePointer) {
-    PQputCopyEnd(connection, "COPY is not supported here")
-    var row: UnsafeMutablePointer<CChar>?
-    while PQgetCopyData(connection, &row, 0) > 0 {
-      PQfreemem(row)
+    var isCopying = true
+    while isCopying {
+      PQputCopyEnd(connection, "COPY is not supported here")
+      var row: UnsafeMutablePointer<CChar>?
+      while PQgetCopyData(connection, &row, 0) > 0 {
+        PQfreemem(row)
+      }
+      let next = lastResult(of: connection)
+      isCopying = isCopy(next) && PQstatus(connection) == CONNECTION_OK
+      PQclear(next)
     }
-    PQclear(lastResult(of: connection))
   }
 
-  /// Reads results until there is none; libpq takes the next statement only then. An error goes before what follows it.
+  private static func isCopy(_ result: OpaquePointer?) -> Bool {
+    result != nil && [PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH].contains(PQresultStatus(result))
+  }
+
+  /// Reads results until there is none, or until data are to be copied. An error goes before what follows it.
   private static func lastResult(of connection: OpaquePointer) -> OpaquePointer? {
     var last: OpaquePointer?
     while let next = PQgetResult(connection) {
-      if PQresultStatus(last) == PGRES_FATAL_ERROR, last != nil {
+      let endsHere = isCopy(next) || PQstatus(connection) == CONNECTION_BAD
+      if last != nil, PQresultStatus(last) == PGRES_FATAL_ERROR {
         PQclear(next)
       } else {
         PQclear(last)
         last = next
       }
-      if PQstatus(connection) == CONNECTION_BAD { break }
+      if endsHere { break }
     }
     return last
   }
