@@ -70,7 +70,7 @@ public final class Connection: Sendable {
     let text = try Self.checked(sql)
     let values = parameters.map { $0?.postgresText }
     if let position = values.firstIndex(where: { $0?.utf8.contains(0) == true }) {
-      throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which PostgreSQL cannot store in text")
+      throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which no text can")
     }
     return try withConnection { connection in
       let sent = withCStrings(values) { pointers in

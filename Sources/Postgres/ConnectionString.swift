@@ -45,7 +45,8 @@ public struct ConnectionString: Sendable {
       next += 1
     }
     // At the beginning, an @ means an abstract socket.
-    if text.hasPrefix("postgres"), options.contains(where: { $0.keyword == "host" && $0.value.dropFirst().contains("@") }) {
+    let host = options.first { $0.keyword == "host" }?.value ?? ""
+    if text.hasPrefix("postgres"), host.dropFirst().contains("@") {
       throw .usage("the host in the connection string holds an @", hint: Self.percentEncodingHint)
     }
     let ports = options.first { $0.keyword == "port" }?.value ?? ""

@@ -14,7 +14,16 @@ import Testing
         SELECT $1::text AS a, $2::boolean AS b, $3::bigint AS c, $4::float8 AS d, $5::bytea AS e, $6::bytea AS f,
           $7::text[] AS g, $8::int AS h, $9::numeric AS i, $10::bigint[] AS j, $11::bytea AS k
         """,
-        "text", false, Int.min, -0.1, Data([0, 1, 255]), [0x5c, 0x27, 0] as [UInt8], ["a", ""], nil, UInt64.max, [1, -2],
+        "text",
+        false,
+        Int.min,
+        -0.1,
+        Data([0, 1, 255]),
+        [0x5c, 0x27, 0] as [UInt8],
+        ["a", ""],
+        nil,
+        UInt64.max,
+        [1, -2],
         [UInt8]()
       ).first
     )
@@ -155,7 +164,8 @@ import Testing
     let processID = connection.processID
     Thread.detachNewThread {
       // Cancelling before the statement runs would do nothing.
-      while (try? watcher.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'", processID))?.first
+      while (try? watcher.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'", processID))?
+        .first
         == nil
       {
         usleep(10_000)
@@ -195,7 +205,9 @@ import Testing
     try connection.copyIn("COPY t FROM STDIN", data: EmptyCollection())
     #expect(try connection.query("SELECT count(*) AS n FROM t WHERE y = 'line ' || x").first?.int("n") == 50_000)
 
-    let malformed = #expect(throws: PostgresError.self) { try connection.copyIn("COPY t FROM STDIN", data: "x\ty\n".utf8) }
+    let malformed = #expect(throws: PostgresError.self) {
+      try connection.copyIn("COPY t FROM STDIN", data: "x\ty\n".utf8)
+    }
     #expect(malformed?.sqlState == "22P02")
     let noCopy = #expect(throws: PostgresError.self) { try connection.copyIn("SELECT 1", data: []) }
     #expect(noCopy?.kind == .usage)
