@@ -22,7 +22,7 @@ let package = Package(
     .target(name: "SafeSQL"),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
     .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
-    .target(name: "EmbeddedPostgres", dependencies: ["Postgres"]),
+    .target(name: "EmbeddedPostgres", dependencies: ["Postgres", "SafeSQL"]),
     .target(
       name: "RetentionRunner",
       dependencies: [
