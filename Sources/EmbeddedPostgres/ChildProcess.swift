@@ -109,12 +109,13 @@ final class ChildProcess: Sendable {
     posix_spawnattr_setsigmask(&attributes, &noSignals)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
 
-    // Swift's Glibc module leaves out posix_spawn's own action for the directory.
-    var arguments = (["env", "--chdir=\(directory)"] + command).map { strdup($0) }
+    // Swift does not import glibc's own way to change the directory. The current one may be closed to the user `postgres`.
+    let program = "env"
+    var arguments = ([program, "--chdir=\(directory)"] + command).map { strdup($0) }
     arguments.append(nil)
     defer { arguments.forEach { free($0) } }
     var process: pid_t = 0
-    let code = posix_spawnp(&process, "env", &actions, &attributes, arguments, environ)
+    let code = posix_spawnp(&process, program, &actions, &attributes, arguments, environ)
     return code == 0 ? .success(process) : .failure(SpawnFailure(code: code))
   }
 }

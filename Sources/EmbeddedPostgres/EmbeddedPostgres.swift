@@ -161,10 +161,10 @@ public final class EmbeddedPostgres: Sendable {
     }
     defer { close(log) }
     // The server hears of this process's death: INT is its fast shutdown, while TERM would wait for clients to leave.
-    let command =
-      try ServerAccount.prefix(orElse: ["setpriv"]) + ["--pdeathsig", "INT", "\(binaries)/postgres", "-D", dataDirectory]
+    let server = ["--pdeathsig", "INT", "\(binaries)/postgres", "-D", dataDirectory]
+    let command = try ServerAccount.prefix(orElse: ["setpriv"]) + server
     let process = try ChildProcess.start(command, directory: directory, output: log, error: log)
-    server.withLock { $0 = process }
+    self.server.withLock { $0 = process }
 
     let target = try ConnectionString(connectionString)
     let deadline = Date(timeIntervalSinceNow: Self.patience)

@@ -7,6 +7,7 @@ public protocol ArrayParameterElement {
 }
 
 extension Array: ParameterConvertible where Element: ArrayParameterElement {
+  /// What the element makes of the array.
   public var postgresText: String { Element.postgresText(of: self) }
 }
 

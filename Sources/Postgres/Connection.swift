@@ -6,14 +6,9 @@ import Synchronization
 
 /// One connection to a server. Calls block, and take turns when several threads make them.
 public final class Connection: Sendable {
-  /// A pointer of libpq that is reached through its mutex only.
-  private struct Handle: @unchecked Sendable {
-    var pointer: OpaquePointer?
-  }
-
-  private let connection: Mutex<Handle>
+  private let connection: Mutex<OpaquePointer?>
   /// Apart from the connection, so that a statement can be cancelled while another thread waits for it.
-  private let cancellation: Mutex<Handle>
+  private let cancellation: Mutex<OpaquePointer?>
   private let noticeReceiver: NoticeReceiver
 
   /// The server's version, such as 150004 for 15.4.
@@ -39,10 +34,12 @@ public final class Connection: Sendable {
     // libpq's default is to wait for ever.
     if !hasTimeout { options.append(("connect_timeout", "10")) }
 
-    let opened = withCStrings(options.map(\.0)) { keywords in
+    let made = withCStrings(options.map(\.0)) { keywords in
       withCStrings(options.map(\.1)) { values in PQconnectdbParams(keywords, values, 0) }
     }
-    guard let opened else { throw PostgresError(kind: .connection, message: "out of memory") }
+    guard let made else { throw PostgresError(kind: .connection, message: "out of memory") }
+    // Nobody else has the pointers yet, and from here on each is behind its mutex.
+    nonisolated(unsafe) let opened = made
     guard PQstatus(opened) == CONNECTION_OK else {
       let message = string.redact(String(cString: PQerrorMessage(opened)).trimmedMessage)
       PQfinish(opened)
@@ -52,8 +49,9 @@ public final class Connection: Sendable {
     noticeReceiver.receiveNotices(of: opened)
     serverVersion = Int(PQserverVersion(opened))
     processID = PQbackendPID(opened)
-    cancellation = Mutex(Handle(pointer: PQgetCancel(opened)))
-    connection = Mutex(Handle(pointer: opened))
+    nonisolated(unsafe) let canceller = PQgetCancel(opened)
+    cancellation = Mutex(canceller)
+    connection = Mutex(opened)
   }
 
   deinit {
@@ -72,13 +70,13 @@ public final class Connection: Sendable {
     let text = try Self.checked(sql)
     let values = parameters.map { $0?.postgresText }
     if let position = values.firstIndex(where: { $0?.utf8.contains(0) == true }) {
-      throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which PostgreSQL cannot store in text")
+      throw PostgresError.usage("parameter $\(position + 1) holds a NUL character, which no text can")
     }
     return try withConnection { connection in
-      let result = withCStrings(values) { pointers in
-        PQexecParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 0)
+      let sent = withCStrings(values) { pointers in
+        PQsendQueryParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 0)
       }
-      return try Self.finish(result, on: connection)
+      return try Self.finish(Self.answer(to: sent, on: connection), on: connection)
     }
   }
 
@@ -88,7 +86,9 @@ public final class Connection: Sendable {
   @discardableResult
   public func execute(_ script: SQL) throws -> QueryResult {
     let text = try Self.checked(script)
-    return try withConnection { connection in try Self.finish(PQexec(connection, text), on: connection) }
+    return try withConnection { connection in
+      try Self.finish(Self.answer(to: PQsendQuery(connection, text), on: connection), on: connection)
+    }
   }
 
   /// Runs the body between `BEGIN` and `COMMIT`, or `ROLLBACK` when it throws.
@@ -118,7 +118,7 @@ public final class Connection: Sendable {
   /// Nothing happens when no statement is running.
   public func cancel() {
     cancellation.withLock { cancellation in
-      guard let cancellation = cancellation.pointer else { return }
+      guard let cancellation else { return }
       var message = [CChar](repeating: 0, count: 256)
       // A server that cannot be reached to be told has given up already.
       _ = PQcancel(cancellation, &message, Int32(message.count))
@@ -128,12 +128,12 @@ public final class Connection: Sendable {
   /// Closes the connection; closing it again does nothing.
   public func close() {
     cancellation.withLock { cancellation in
-      PQfreeCancel(cancellation.pointer)
-      cancellation.pointer = nil
+      PQfreeCancel(cancellation)
+      cancellation = nil
     }
     connection.withLock { connection in
-      PQfinish(connection.pointer)
-      connection.pointer = nil
+      PQfinish(connection)
+      connection = nil
     }
   }
 
@@ -141,7 +141,7 @@ public final class Connection: Sendable {
   public func copyIn(_ sql: SQL, data: some Sequence<UInt8>) throws {
     let text = try Self.checked(sql)
     try withConnection { connection in
-      let started = PQexec(connection, text)
+      let started = try Self.answer(to: PQsendQuery(connection, text), on: connection)
       guard PQresultStatus(started) == PGRES_COPY_IN else {
         _ = try Self.finish(started, on: connection)
         throw PostgresError.usage("copyIn needs a COPY … FROM STDIN statement")
@@ -172,9 +172,7 @@ public final class Connection: Sendable {
 
   private func withConnection<Value: Sendable>(_ body: (OpaquePointer) throws -> Value) throws -> Value {
     try connection.withLock { connection in
-      guard let connection = connection.pointer else {
-        throw PostgresError(kind: .connection, message: "the connection is closed")
-      }
+      guard let connection else { throw PostgresError(kind: .connection, message: "the connection is closed") }
       return try body(connection)
     }
   }
@@ -183,6 +181,15 @@ public final class Connection: Sendable {
     let text = sql.text
     guard !text.utf8.contains(0) else { throw PostgresError.usage("the statement holds a NUL character") }
     return text
+  }
+
+  /// The result of a statement that libpq has sent, if it could.
+  ///
+  /// `PQexec` would do both, but when the server ends the connection it keeps only that it is lost, not the server's
+  /// reason with its SQLSTATE.
+  private static func answer(to sent: Int32, on connection: OpaquePointer) throws -> OpaquePointer? {
+    guard sent == 1 else { throw PostgresError(result: nil, connection: connection) }
+    return lastResult(of: connection)
   }
 
   /// Reads a result and frees it.
@@ -200,27 +207,37 @@ public final class Connection: Sendable {
     }
   }
 
-  /// Leaves the copy mode, in which the connection takes no statement.
+  /// Leaves the copy mode, in which the connection takes no statement; a script may enter it several times.
   private static func abandonCopy(on connection: OpaquePointer) {
-    PQputCopyEnd(connection, "COPY is not supported here")
-    var row: UnsafeMutablePointer<CChar>?
-    while PQgetCopyData(connection, &row, 0) > 0 {
-      PQfreemem(row)
+    var isCopying = true
+    while isCopying {
+      PQputCopyEnd(connection, "COPY is not supported here")
+      var row: UnsafeMutablePointer<CChar>?
+      while PQgetCopyData(connection, &row, 0) > 0 {
+        PQfreemem(row)
+      }
+      let next = lastResult(of: connection)
+      isCopying = isCopy(next) && PQstatus(connection) == CONNECTION_OK
+      PQclear(next)
     }
-    PQclear(lastResult(of: connection))
   }
 
-  /// Reads results until there is none; libpq takes the next statement only then. An error goes before what follows it.
+  private static func isCopy(_ result: OpaquePointer?) -> Bool {
+    result != nil && [PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH].contains(PQresultStatus(result))
+  }
+
+  /// Reads results until there is none, or until data are to be copied. An error goes before what follows it.
   private static func lastResult(of connection: OpaquePointer) -> OpaquePointer? {
     var last: OpaquePointer?
     while let next = PQgetResult(connection) {
-      if PQresultStatus(last) == PGRES_FATAL_ERROR, last != nil {
+      let endsHere = isCopy(next) || PQstatus(connection) == CONNECTION_BAD
+      if last != nil, PQresultStatus(last) == PGRES_FATAL_ERROR {
         PQclear(next)
       } else {
         PQclear(last)
         last = next
       }
-      if PQstatus(connection) == CONNECTION_BAD { break }
+      if endsHere { break }
     }
     return last
   }

@@ -44,6 +44,11 @@ public struct ConnectionString: Sendable {
       }
       next += 1
     }
+    // At the beginning, an @ means an abstract socket.
+    let host = options.first { $0.keyword == "host" }?.value ?? ""
+    if text.hasPrefix("postgres"), host.dropFirst().contains("@") {
+      throw .usage("the host in the connection string holds an @", hint: Self.percentEncodingHint)
+    }
     let ports = options.first { $0.keyword == "port" }?.value ?? ""
     guard ports.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: ",") })
     else {

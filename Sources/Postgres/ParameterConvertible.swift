@@ -7,14 +7,17 @@ public protocol ParameterConvertible {
 }
 
 extension String: ParameterConvertible {
+  /// The text itself.
   public var postgresText: String { self }
 }
 
 extension Bool: ParameterConvertible {
+  /// `t` or `f`.
   public var postgresText: String { self ? "t" : "f" }
 }
 
 extension Double: ParameterConvertible {
+  /// The shortest digits that give the same number back.
   public var postgresText: String { description }
 }
 

@@ -125,6 +125,7 @@ import Testing
         "SELECT coalesce(sum(batches), 0) >= $1 OR bool_or(status = 'completed') AS reached FROM jam_cleanup_runs", batches
       ).first?.optionalBool("reached") != true {}
       _ = try watcher.query("SELECT pg_terminate_backend(\(victim.processID))")
+      while try watcher.query("SELECT FROM pg_stat_activity WHERE pid = \(victim.processID)").first != nil {}
     }
     #expect(try database.retention.cleanup()["status"] == "completed")
     #expect(try database.int("SELECT sum(deleted_packages) FROM jam_cleanup_runs") == 30)

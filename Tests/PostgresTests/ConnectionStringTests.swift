@@ -24,7 +24,7 @@ import Testing
   @Test(arguments: [
     "host=db password=my hunter22", "password=my hunter22=x", "password='hunter22", "postgresql://jam:hun%zzter22@db/x",
     "postgresql://jam:p@hunter22@db/x", "postgresql://jam:hunt/hunter22@db/x", "postgresql://jam:hunter22/x@db/x",
-    "postgresql://jam:hunter22?x@db/x", "postgresql://jam:a\"hunter22\"b%zz@db", "hunter22",
+    "postgresql://jam:p?x@hunter22@db/x", "postgresql://jam:a\"hunter22\"b%zz@db", "hunter22",
   ])
   func refusesWhatCannotBeParsedWithoutRepeatingIt(text: String) throws {
     let error = #expect(throws: PostgresError.self) { try ConnectionString(text) }

@@ -619,7 +619,10 @@ extension RetentionSchema {
         END IF;
         SELECT NOT coalesce(dry_run, p.dry_run) INTO real FROM \(policy) AS p;
         IF real THEN
-          CALL \(names.qualified("cleanup_next_transaction"))() /* A real cleanup commits after every batch: CALL it outside BEGIN ... COMMIT, with autocommit on. A dry run works anywhere. */;
+          -- A procedure cannot ask whether it may commit, nor catch that it may not: the comment inside the parentheses is
+          -- what the error's context shows.
+          CALL \(names.qualified("cleanup_next_transaction"))(
+            /* a real cleanup commits after every batch: CALL it outside BEGIN ... COMMIT, with autocommit on */);
         END IF;
 
         LOOP
