@@ -498,7 +498,10 @@ BEGIN
   END IF;
   SELECT NOT coalesce(dry_run, p.dry_run) INTO real FROM public.jam_retention_policy AS p;
   IF real THEN
-    CALL public.jam_cleanup_next_transaction() /* A real cleanup commits after every batch: CALL it outside BEGIN ... COMMIT, with autocommit on. A dry run works anywhere. */;
+    -- A procedure cannot ask whether it may commit, nor catch that it may not: the comment inside the parentheses is
+    -- what the error's context shows.
+    CALL public.jam_cleanup_next_transaction(
+      /* a real cleanup commits after every batch: CALL it outside BEGIN ... COMMIT, with autocommit on */);
   END IF;
 
   LOOP

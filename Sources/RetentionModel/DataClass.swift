@@ -12,7 +12,8 @@ public struct DataClass: Equatable, Sendable {
   public var parts: [Part]
 
   /// Creates a class.
-  public init(name: String, table: String, timestamp: String = "created_at", status: String? = nil, parts: [Part] = []) {
+  public init(name: String, table: String, timestamp: String = "created_at", status: String? = nil, parts: [Part] = [])
+  {
     self.name = name
     self.table = table
     self.timestamp = timestamp

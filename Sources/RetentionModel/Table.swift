@@ -30,7 +30,12 @@ public struct Column: Equatable, Sendable {
   public var defaultExpression: String?
 
   /// Creates a column; NOT NULL unless told otherwise.
-  public init(_ name: String, _ type: String, nullable isNullable: Bool = false, default defaultExpression: String? = nil) {
+  public init(
+    _ name: String,
+    _ type: String,
+    nullable isNullable: Bool = false,
+    default defaultExpression: String? = nil
+  ) {
     self.name = name
     self.type = type
     self.isNullable = isNullable

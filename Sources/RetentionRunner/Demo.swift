@@ -45,9 +45,13 @@ public struct Demo {
     write(list(dry, real))
 
     let drift = try database.verify()
-    write("Verify: \(drift.rows.isEmpty ? "every count equals the references that rows hold." : "\(drift.rows.count) counts are wrong.")")
+    write(
+      "Verify: \(drift.rows.isEmpty ? "every count equals the references that rows hold." : "\(drift.rows.count) counts are wrong.")"
+    )
     let again = try database.cleanup(dryRun: false)
-    write("A second cleanup deletes \(try again.int("deleted_preimages")) preimages and \(try again.int("deleted_packages")) packages.")
+    write(
+      "A second cleanup deletes \(try again.int("deleted_preimages")) preimages and \(try again.int("deleted_packages")) packages."
+    )
     guard drift.rows.isEmpty, try again.int("deleted_preimages") == 0 else {
       throw RunnerError("the demo did not end as it should")
     }

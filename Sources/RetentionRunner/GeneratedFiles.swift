@@ -39,7 +39,8 @@ public struct GeneratedFiles {
       }
       return found == file.text ? nil : Difference(path: file.path, kind: .different)
     }
-    for path in FileManager.default.subpaths(atPath: folder.path) ?? [] where path.hasSuffix(".sql") && !known.contains(path) {
+    for path in FileManager.default.subpaths(atPath: folder.path) ?? []
+    where path.hasSuffix(".sql") && !known.contains(path) {
       let text = try? String(contentsOf: folder.appending(path: path), encoding: .utf8)
       // A file of somebody else may lie there too.
       if text?.hasPrefix(Self.marker) == true { result.append(Difference(path: path, kind: .stale)) }

@@ -87,7 +87,9 @@ public struct Migrator {
     return done
   }
 
-  private func refuseChanged(_ plan: [(migration: Migration, state: State)]) throws -> [(migration: Migration, state: State)] {
+  private func refuseChanged(_ plan: [(migration: Migration, state: State)]) throws -> [(
+    migration: Migration, state: State
+  )] {
     if let changed = plan.first(where: { $0.state == .changed }) {
       throw RunnerError(
         "\(changed.migration.name) was changed after it was applied; restore the released file and put the change into a new one"
@@ -98,7 +100,9 @@ public struct Migrator {
 
   private func checkServer() throws {
     guard connection.serverVersion >= 140_000 else {
-      throw RunnerError("the server is PostgreSQL \(connection.serverVersion / 10000); 14 is the oldest that is supported")
+      throw RunnerError(
+        "the server is PostgreSQL \(connection.serverVersion / 10000); 14 is the oldest that is supported"
+      )
     }
     let facts = try connection.query(
       """
@@ -110,10 +114,14 @@ public struct Migrator {
     )
     guard let row = facts.first else { return }
     if try row.bool("standby") { throw RunnerError("the server is a standby; connect to the primary to migrate") }
-    if try row.bool("read_only") { throw RunnerError("the session is read-only; unset default_transaction_read_only to migrate") }
+    if try row.bool("read_only") {
+      throw RunnerError("the session is read-only; unset default_transaction_read_only to migrate")
+    }
     if try !row.bool("may_create") {
       let object: SQL = try row.bool("missing") ? "DATABASE" : "SCHEMA \(names.schema)"
-      throw RunnerError("role \(try row.string("role")) lacks a right: GRANT CREATE ON \(object) TO it, or migrate as the owner")
+      throw RunnerError(
+        "role \(try row.string("role")) lacks a right: GRANT CREATE ON \(object) TO it, or migrate as the owner"
+      )
     }
   }
 

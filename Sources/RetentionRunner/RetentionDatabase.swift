@@ -32,11 +32,16 @@ public struct RetentionDatabase {
       }
     }
     let start = ContinuousClock.now
-    let result = try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+    let result = try connection.query(
+      "CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)",
+      cutoff,
+      dryRun
+    )
     guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
     let elapsed = ContinuousClock.now - start
     var metadata: Logger.Metadata = [
-      "cutoff": "\(cutoff ?? "policy")", "duration_ms": "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
+      "cutoff": "\(cutoff ?? "policy")",
+      "duration_ms": "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
     ]
     for column in result.columns { metadata[column] = "\(try row.optionalString(column) ?? "")" }
     logger.info("cleanup", metadata: metadata)
@@ -56,7 +61,8 @@ public struct RetentionDatabase {
   /// Corrects counts that are wrong and returns how many.
   public func repair() throws -> Int {
     try connection.execute("SET default_transaction_isolation = 'read committed'")
-    return try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected") ?? 0
+    return try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected")
+      ?? 0
   }
 
   /// The policy row.

@@ -91,9 +91,12 @@ enum SQLScript {
 
   /// The opening `$tag$` at this place; a `$` inside a name or a parameter such as `$1` opens nothing.
   private static func dollarTag(_ characters: [Character], at start: Int) -> String? {
-    if start > 0, characters[start - 1].isLetter || characters[start - 1].isNumber || characters[start - 1] == "_" { return nil }
+    if start > 0, characters[start - 1].isLetter || characters[start - 1].isNumber || characters[start - 1] == "_" {
+      return nil
+    }
     var index = start + 1
-    while index < characters.count, characters[index].isLetter || characters[index].isNumber || characters[index] == "_" {
+    while index < characters.count, characters[index].isLetter || characters[index].isNumber || characters[index] == "_"
+    {
       index += 1
     }
     guard index < characters.count, characters[index] == "$" else { return nil }

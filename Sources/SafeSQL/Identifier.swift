@@ -37,7 +37,8 @@ public struct Identifier: Hashable, Sendable {
       }
     // JAM's own names are plain words; anything that might be a keyword is quoted rather than looked up in a list that
     // grows with every version of PostgreSQL. A plain name holds an underscore or is known to be no keyword.
-    if isPlain && (name.contains("_") && !Self.keywordsWithUnderscore.contains(name) || Self.plainWords.contains(name)) {
+    if isPlain && (name.contains("_") && !Self.keywordsWithUnderscore.contains(name) || Self.plainWords.contains(name))
+    {
       return name
     }
     return "\"\(name.replacing("\"", with: "\"\""))\""

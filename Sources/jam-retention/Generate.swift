@@ -3,7 +3,9 @@ import MigrationGenerator
 import RetentionRunner
 
 struct Generate: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Write the SQL migrations; only files that differ are touched.")
+  static let configuration = CommandConfiguration(
+    abstract: "Write the SQL migrations; only files that differ are touched."
+  )
 
   @OptionGroup var model: ModelOptions
 

@@ -122,7 +122,8 @@ import Testing
       Thread { _ = try? victim.query("CALL jam_cleanup()") }.start()
       // Committed batches are the clock: the kill comes after so many of them.
       while try watcher.query(
-        "SELECT coalesce(sum(batches), 0) >= $1 OR bool_or(status = 'completed') AS reached FROM jam_cleanup_runs", batches
+        "SELECT coalesce(sum(batches), 0) >= $1 OR bool_or(status = 'completed') AS reached FROM jam_cleanup_runs",
+        batches
       ).first?.optionalBool("reached") != true {}
       _ = try watcher.query("SELECT pg_terminate_backend(\(victim.processID))")
       while try watcher.query("SELECT FROM pg_stat_activity WHERE pid = \(victim.processID)").first != nil {}

@@ -34,7 +34,10 @@ import Testing
     try database.expectLaw()
   }
 
-  @Test("A blob that arrives while a fold looks gets its references from the next fold", arguments: RefcountingMode.allCases)
+  @Test(
+    "A blob that arrives while a fold looks gets its references from the next fold",
+    arguments: RefcountingMode.allCases
+  )
   func arrivalDuringFold(mode: RefcountingMode) throws {
     let database = try TestDatabase(mode)
     _ = try database.migrate()
@@ -57,7 +60,11 @@ import Testing
     for number in 1...4 { try database.put(hash(number)) }
     let package = try database.submit([hash(1), hash(2), hash(2)])
     _ = try database.connection.query(
-      "UPDATE jam_work_packages SET preimage_hashes = ARRAY[$2, $3] WHERE id = $1::uuid", package, hash(2), hash(3))
+      "UPDATE jam_work_packages SET preimage_hashes = ARRAY[$2, $3] WHERE id = $1::uuid",
+      package,
+      hash(2),
+      hash(3)
+    )
     try database.expectLaw()
     #expect(try [1, 2, 3].map { try database.refcount(hash($0)) } == [0, 1, 1])
     _ = try database.connection.query(
@@ -151,12 +158,16 @@ import Testing
     try database.put(hash(1))
     try database.submit([])
     let role = Identifier("app_\(database.name)")
-    try database.connection.execute("CREATE ROLE \(role); GRANT INSERT, SELECT ON jam_work_packages, jam_services TO \(role)")
+    try database.connection.execute(
+      "CREATE ROLE \(role); GRANT INSERT, SELECT ON jam_work_packages, jam_services TO \(role)"
+    )
     try database.connection.execute("GRANT ALL ON jam_preimages TO \(role); SET ROLE \(role)")
     try database.connection.execute("SET jam_retention.counting = 'on'")
     try database.connection.execute("UPDATE jam_preimages SET refcount = 9")
     try database.submit([hash(1)])
-    let error = try #require(throws: PostgresError.self) { try database.connection.execute("DELETE FROM jam_reference_ledger") }
+    let error = try #require(throws: PostgresError.self) {
+      try database.connection.execute("DELETE FROM jam_reference_ledger")
+    }
     #expect(error.sqlState == "42501")
     try database.connection.execute("RESET ROLE; RESET jam_retention.counting")
     #expect(try database.refcount(hash(1)) == 1)

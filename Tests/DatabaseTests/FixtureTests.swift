@@ -22,7 +22,9 @@ import Testing
       let data = try Data(contentsOf: URL(filePath: "\(folder)/\(file).csv"))
       let header = String(decoding: data.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
       try database.connection.copyIn(
-        "COPY \(Identifier(file)) (\(raw: header)) FROM STDIN (FORMAT csv, HEADER)", data: data)
+        "COPY \(Identifier(file)) (\(raw: header)) FROM STDIN (FORMAT csv, HEADER)",
+        data: data
+      )
     }
   }
 
@@ -42,7 +44,10 @@ import Testing
     try Dictionary(uniqueKeysWithValues: Self.expected.keys.map { ($0, try row.int($0)) })
   }
 
-  @Test("The runner's cleanup deletes what the fixture says, after a dry run that says the same", arguments: Installation.all)
+  @Test(
+    "The runner's cleanup deletes what the fixture says, after a dry run that says the same",
+    arguments: Installation.all
+  )
   func runner(installation: Installation) throws {
     guard Self.isPresent else { return noFixture() }
     let database = try Self.installed(installation, withPsql: false)

@@ -52,7 +52,8 @@ struct TestDatabase {
 
   /// Applies the files with the runner.
   func migrate() throws -> [String] {
-    try Migrator(files: MigrationGenerator.files(for: model), model: model, connection: connection, logger: Self.logger).up()
+    try Migrator(files: MigrationGenerator.files(for: model), model: model, connection: connection, logger: Self.logger)
+      .up()
   }
 
   func psql(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {
@@ -82,7 +83,8 @@ struct TestDatabase {
   }
 
   func refcount(_ hash: String) throws -> Int {
-    try connection.query("SELECT refcount FROM jam_preimage_refcounts WHERE hash = $1", hash).first?.int("refcount") ?? -1
+    try connection.query("SELECT refcount FROM jam_preimage_refcounts WHERE hash = $1", hash).first?.int("refcount")
+      ?? -1
   }
 
   /// Inserts a blob as a real client does: with a refcount of its own.
@@ -104,7 +106,9 @@ struct TestDatabase {
     let service = "00000000-0000-0000-0000-000000000001"
     let session = session ?? connection
     _ = try session.query(
-      "INSERT INTO jam_services (id, owner, code_hash) VALUES ($1::uuid, '', '') ON CONFLICT DO NOTHING", service)
+      "INSERT INTO jam_services (id, owner, code_hash) VALUES ($1::uuid, '', '') ON CONFLICT DO NOTHING",
+      service
+    )
     return try #require(
       session.query(
         """

@@ -78,10 +78,13 @@ import Testing
     let database = try TestDatabase()
     _ = try database.migrate()
     try database.connection.execute(
-      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass")
+      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass"
+    )
     try database.migrateWithPsql()
     #expect(
       try database.int(
-        "SELECT count(*) FROM pg_index WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass AND indisvalid") == 1)
+        "SELECT count(*) FROM pg_index WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass AND indisvalid"
+      ) == 1
+    )
   }
 }

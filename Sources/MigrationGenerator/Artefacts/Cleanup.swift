@@ -65,13 +65,15 @@ extension RetentionSchema {
           "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x WHERE \(join(key, child: "x", parent: "r")) AND x.\(Identifier(timestamp)) >= \(cutoff))"
         )
       }
-      for (child, childKey) in children(of: part.table) where !dataClass.parts.contains(where: { $0.table == child.name }) {
+      for (child, childKey) in children(of: part.table)
+      where !dataClass.parts.contains(where: { $0.table == child.name }) {
         result.append(
           "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x JOIN \(names.table(child.name)) AS y ON \(join(childKey, child: "y", parent: "x")) WHERE \(join(key, child: "x", parent: "r")))"
         )
       }
     }
-    for (child, key) in children(of: dataClass.table) where !dataClass.parts.contains(where: { $0.table == child.name }) {
+    for (child, key) in children(of: dataClass.table) where !dataClass.parts.contains(where: { $0.table == child.name })
+    {
       let alreadyDying: SQL =
         dying && model.classes.contains { $0.table == child.name }
         ? " AND NOT EXISTS (SELECT FROM \(dyingName(child.name)) AS d WHERE d.\(keyColumn(child.name)) = c.\(keyColumn(child.name)))"
@@ -126,9 +128,12 @@ extension RetentionSchema {
     var figures: [SQL] = []
     var edgeSources: [SQL] = []
     func figure(_ name: String, _ dying: Identifier, _ timestamp: String?) {
-      let times: SQL = timestamp.map { "min(d.\(Identifier($0))), max(d.\(Identifier($0)))" }
+      let times: SQL =
+        timestamp.map { "min(d.\(Identifier($0))), max(d.\(Identifier($0)))" }
         ?? "NULL::timestamptz, NULL::timestamptz"
-      figures.append("SELECT \(literal: name)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, \(times) FROM \(dying) AS d")
+      figures.append(
+        "SELECT \(literal: name)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, \(times) FROM \(dying) AS d"
+      )
     }
     func selected(_ tableName: String, _ alias: SQL) -> SQL {
       let columns = table(tableName).columns.map { column -> SQL in "\(alias).\(Identifier(column.name))" }
@@ -194,7 +199,9 @@ extension RetentionSchema {
     )
     let createdAt = Identifier(blobs.createdAt)
     let dyingBlobs = Identifier("dying_\(blobs.plural)")
-    func blobColumns() -> SQL { "b.\(key) AS hash, b.\(Identifier(blobs.size)) AS stored_bytes, b.\(createdAt) AS created_at" }
+    func blobColumns() -> SQL {
+      "b.\(key) AS hash, b.\(Identifier(blobs.size)) AS stored_bytes, b.\(createdAt) AS created_at"
+    }
     queries.append(
       """
       \(dyingBlobs) AS (
@@ -246,7 +253,10 @@ extension RetentionSchema {
     let assignments = dryRunFigures.map { name -> SQL in
       "\(Identifier("deleted_\(name)")) = (SELECT f.rows FROM figures AS f WHERE f.data_class = \(literal: name))"
     }
-    let tables = model.classes.flatMap { [($0.name, $0.table)] + $0.parts.map { ($0.name, $0.table) } } + [(blobs.plural, blobs.table)]
+    let tables =
+      model.classes.flatMap { [($0.name, $0.table)] + $0.parts.map { ($0.name, $0.table) } } + [
+        (blobs.plural, blobs.table)
+      ]
     let shares = tables.map { name, table -> SQL in
       "SELECT \(literal: name)::text AS data_class, count(*) AS total FROM \(names.table(table))"
     }
@@ -413,7 +423,9 @@ extension RetentionSchema {
       let child = Identifier(key.columns[0])
       let partTable = table(part.table)
       let same = SQL.joined(
-        partTable.primaryKey.map { "h.\(Identifier($0)) = x.\(Identifier($0))" }, separator: " AND ")
+        partTable.primaryKey.map { "h.\(Identifier($0)) = x.\(Identifier($0))" },
+        separator: " AND "
+      )
       let keyColumns = SQL.joined(partTable.primaryKey.map { "x.\(Identifier($0))" }, separator: ", ")
       return (
         """
@@ -492,7 +504,8 @@ extension RetentionSchema {
       dataClass.name,
       keyType: type,
       rights: ownerRights,
-      comment: "Deletes one batch of expired \(dataClass.name), the oldest after the given place. Skips what others have locked.",
+      comment:
+        "Deletes one batch of expired \(dataClass.name), the oldest after the given place. Skips what others have locked.",
       body: body
     )
   }
@@ -563,7 +576,8 @@ extension RetentionSchema {
       blobs.plural,
       keyType: keyType,
       rights: "\(ownerRights) SET jam_retention.counting = 'on'",
-      comment: "Deletes one batch of unreferenced \(blobs.plural), the oldest after the given place. Skips what others use.",
+      comment:
+        "Deletes one batch of unreferenced \(blobs.plural), the oldest after the given place. Skips what others use.",
       body: body
     )
   }
@@ -591,8 +605,12 @@ extension RetentionSchema {
     let procedure = names.qualified("cleanup")
     let next: SQL = "CALL \(names.qualified("cleanup_next_transaction"))();"
     let outputs = countColumns.map { column -> SQL in "INOUT \(Identifier(column.name)) bigint DEFAULT NULL" }
-    let results = countColumns.map { column -> SQL in "\(Identifier(column.name)) := finished.\(Identifier(column.name));" }
-    let variables = (model.classes.map { ($0.name, keyColumnType($0.table)) } + [(blobs.plural, keyType)]).map { name, type -> SQL in
+    let results = countColumns.map { column -> SQL in
+      "\(Identifier(column.name)) := finished.\(Identifier(column.name));"
+    }
+    let variables = (model.classes.map { ($0.name, keyColumnType($0.table)) } + [(blobs.plural, keyType)]).map {
+      name,
+      type -> SQL in
       """
       \(Identifier("\(name)_time")) timestamptz := '-infinity';
       \(Identifier("\(name)_key")) \(type);

@@ -13,7 +13,10 @@ extension RetentionSchema {
       ],
       locks: ["none on tables"],
       body: .joined(
-        [scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction, referrersFunction],
+        [
+          scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction,
+          referrersFunction,
+        ],
         separator: "\n\n"
       )
     )
@@ -26,7 +29,8 @@ extension RetentionSchema {
     let function = names.qualified("scan_hashes")
     // encode(…, 'escape') is the fastest way from bytes to text, but writes a byte above 127 as a backslash and three
     // digits, which would join a run that follows: an odd number of backslashes before the run tells.
-    let hash: SQL = columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.decode(d.digits, 'hex')" : "d.digits"
+    let hash: SQL =
+      columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.decode(d.digits, 'hex')" : "d.digits"
     let body: SQL = """
         SELECT \(hash)
         FROM pg_catalog.regexp_matches(pg_catalog.encode(content, 'escape'), '\\\\*[0-9a-f]{64,}', 'g') AS m (run)

@@ -6,16 +6,21 @@ extension RetentionSchema {
   func countingTriggers() -> Artefact {
     let mode: String =
       switch model.refcounting {
-      case .immediate: "Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger."
+      case .immediate:
+        "Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger."
       case .deferred: "Mode deferred: every change goes to the ledger; a fold applies it."
       }
     return Artefact(
       path: "050_triggers.sql",
       kind: .repeatable,
       purpose: ["Triggers that count references, and that make the database the owner of refcount.", mode],
-      locks: ["SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant"],
+      locks: [
+        "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant"
+      ],
       body: .joined(
-        referringTables.flatMap { table, edges in [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)] }
+        referringTables.flatMap { table, edges in
+          [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)]
+        }
           + [guardFunctions, blobTriggers, triggerHealth],
         separator: "\n\n"
       )
@@ -132,7 +137,9 @@ extension RetentionSchema {
   private func updateFunction(_ table: Table, _ edges: [Reference]) -> SQL {
     let function = functionName(table, "count_update")
     func row(_ version: SQL) -> SQL {
-      let columns = distinct(edges.flatMap(\.columns)).map { column -> SQL in "\(version).\(Identifier(column)) AS \(Identifier(column))" }
+      let columns = distinct(edges.flatMap(\.columns)).map { column -> SQL in
+        "\(version).\(Identifier(column)) AS \(Identifier(column))"
+      }
       return "(SELECT \(SQL.joined(columns, separator: ", ")))"
     }
     let changes: SQL = """
@@ -285,7 +292,11 @@ extension RetentionSchema {
     }
     return .joined(
       [
-        create(function.own, own, "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes."),
+        create(
+          function.own,
+          own,
+          "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes."
+        ),
         create(function.put, put, "Remembers that a blob was put again."),
         create(function.deletion, deletion, "Refuses to delete a blob that something refers to."),
         create(function.rows, rows, "Keeps the law when blobs arrive or go."),
@@ -297,7 +308,10 @@ extension RetentionSchema {
   private var blobTriggers: SQL {
     let function = blobFunction
     func name(_ purpose: String) -> Identifier { names.identifier(of: blobs.table, purpose) }
-    let putColumns = SQL.joined([blobs.size, blobs.mediaType, blobs.data, blobs.refcount].map { "\(Identifier($0))" }, separator: ", ")
+    let putColumns = SQL.joined(
+      [blobs.size, blobs.mediaType, blobs.data, blobs.refcount].map { "\(Identifier($0))" },
+      separator: ", "
+    )
     return """
       CREATE OR REPLACE TRIGGER \(name("own_refcount_insert"))
         BEFORE INSERT ON \(blobTable)

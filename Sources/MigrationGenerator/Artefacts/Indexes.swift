@@ -42,7 +42,8 @@ extension RetentionSchema {
       )
     )
     for table in model.tables {
-      for foreignKey in table.foreignKeys where Array(table.primaryKey.prefix(foreignKey.columns.count)) != foreignKey.columns {
+      for foreignKey in table.foreignKeys
+      where Array(table.primaryKey.prefix(foreignKey.columns.count)) != foreignKey.columns {
         result.append(
           Index(
             table: table.name,
@@ -66,7 +67,9 @@ extension RetentionSchema {
         "Indexes for the cleanup and for the child side of every foreign key. Built CONCURRENTLY: readers and",
         "writers go on. An INVALID index that a killed build has left is dropped and built again.",
       ],
-      locks: ["SHARE UPDATE EXCLUSIVE on each table while its index is built; an INVALID leftover: ACCESS EXCLUSIVE, an instant"],
+      locks: [
+        "SHARE UPDATE EXCLUSIVE on each table while its index is built; an INVALID leftover: ACCESS EXCLUSIVE, an instant"
+      ],
       body: .joined(indexList.map(createIndex), separator: "\n\n")
     )
   }

@@ -15,13 +15,23 @@ extension RetentionSchema {
 
   private var metricsView: SQL {
     let view = names.qualified("metrics")
-    func metric(_ name: String, _ type: String, _ help: String, labels: SQL = "''::text", _ value: SQL, from source: SQL = "") -> SQL {
+    func metric(
+      _ name: String,
+      _ type: String,
+      _ help: String,
+      labels: SQL = "''::text",
+      _ value: SQL,
+      from source: SQL = ""
+    ) -> SQL {
       "SELECT \(literal: names.identifier(name).name)::text AS name, \(literal: type)::text AS type, \(literal: help)::text AS help, \(labels) AS labels, (\(value))::double precision AS value\(source)"
     }
     let deleted = ([blobs.plural] + model.classes.reversed().map(\.name)).map { name in
       metric(
-        "cleanup_deleted_\(name)", "counter", "Rows of class \(name) deleted by cleanups.",
-        "SELECT coalesce(sum(r.\(Identifier("deleted_\(name)"))), 0) FROM \(runs) AS r WHERE NOT r.dry_run")
+        "cleanup_deleted_\(name)",
+        "counter",
+        "Rows of class \(name) deleted by cleanups.",
+        "SELECT coalesce(sum(r.\(Identifier("deleted_\(name)"))), 0) FROM \(runs) AS r WHERE NOT r.dry_run"
+      )
     }
     let statuses: SQL = """
       \(metric("cleanup_runs_total", "counter", "Cleanup runs that have ended, by status.", labels: "format('status=\"%s\"', s.status)", "SELECT count(*) FROM \(runs) AS r WHERE r.status = s.status AND NOT r.dry_run", from: "\nFROM unnest(ARRAY['completed', 'partial', 'skipped', 'disabled', 'refused', 'failed', 'interrupted']) AS s (status)"))
@@ -29,33 +39,59 @@ extension RetentionSchema {
     let storage = ["rows", "bytes"].map { unit -> SQL in
       let value: SQL = unit == "rows" ? "count(*)" : "coalesce(sum(b.\(Identifier(blobs.size))), 0)"
       return metric(
-        "\(blobs.plural)_\(unit)", "gauge", "Blobs by storage class: \(unit).",
+        "\(blobs.plural)_\(unit)",
+        "gauge",
+        "Blobs by storage class: \(unit).",
         labels: "format('storage_class=\"%s\"', coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db'))",
         value,
-        from: "\nFROM \(blobTable) AS b\nGROUP BY coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db')")
+        from: "\nFROM \(blobTable) AS b\nGROUP BY coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db')"
+      )
     }
     let last: SQL = "FROM \(runs) AS r WHERE r.status = 'completed' AND NOT r.dry_run"
     let metrics: [SQL] =
       [statuses] + deleted + [
         metric(
-          "\(blobs.singular)_refcount_adjust_total", "counter", "Adjustments of refcount by triggers, folds and repairs.",
-          "SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM \(adjustments) AS q"),
+          "\(blobs.singular)_refcount_adjust_total",
+          "counter",
+          "Adjustments of refcount by triggers, folds and repairs.",
+          "SELECT CASE WHEN q.is_called THEN q.last_value ELSE 0 END FROM \(adjustments) AS q"
+        ),
         metric(
-          "cleanup_last_success_timestamp_seconds", "gauge", "When the last completed cleanup ended; 0: never.",
-          "SELECT coalesce(max(extract(epoch FROM r.finished_at)), 0) \(last)"),
+          "cleanup_last_success_timestamp_seconds",
+          "gauge",
+          "When the last completed cleanup ended; 0: never.",
+          "SELECT coalesce(max(extract(epoch FROM r.finished_at)), 0) \(last)"
+        ),
         metric(
-          "cleanup_last_duration_seconds", "gauge", "How long the last completed cleanup took.",
-          "coalesce((SELECT extract(epoch FROM r.finished_at - r.started_at) \(last) ORDER BY r.id DESC LIMIT 1), 0)"),
+          "cleanup_last_duration_seconds",
+          "gauge",
+          "How long the last completed cleanup took.",
+          "coalesce((SELECT extract(epoch FROM r.finished_at - r.started_at) \(last) ORDER BY r.id DESC LIMIT 1), 0)"
+        ),
         metric(
-          "refcount_anomalies_total", "counter", "Refcounts that would have gone below zero.",
-          "SELECT count(*) FROM \(names.qualified("refcount_anomalies"))"),
-        metric("reference_ledger_entries", "gauge", "Ledger entries that wait for a fold.", "SELECT count(*) FROM \(ledger)"),
+          "refcount_anomalies_total",
+          "counter",
+          "Refcounts that would have gone below zero.",
+          "SELECT count(*) FROM \(names.qualified("refcount_anomalies"))"
+        ),
         metric(
-          "reference_ledger_oldest_seconds", "gauge", "Age of the oldest ledger entry.",
-          "SELECT coalesce(extract(epoch FROM now() - min(l.recorded_at)), 0) FROM \(ledger) AS l"),
+          "reference_ledger_entries",
+          "gauge",
+          "Ledger entries that wait for a fold.",
+          "SELECT count(*) FROM \(ledger)"
+        ),
         metric(
-          "unresolved_references", "gauge", "References to blobs that are not here.",
-          "SELECT coalesce(sum(u.refcount), 0) FROM \(unresolved) AS u"),
+          "reference_ledger_oldest_seconds",
+          "gauge",
+          "Age of the oldest ledger entry.",
+          "SELECT coalesce(extract(epoch FROM now() - min(l.recorded_at)), 0) FROM \(ledger) AS l"
+        ),
+        metric(
+          "unresolved_references",
+          "gauge",
+          "References to blobs that are not here.",
+          "SELECT coalesce(sum(u.refcount), 0) FROM \(unresolved) AS u"
+        ),
       ] + storage
     return """
       CREATE OR REPLACE VIEW \(view) AS

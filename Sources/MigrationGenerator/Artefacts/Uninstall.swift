@@ -4,16 +4,25 @@ import SafeSQL
 extension RetentionSchema {
   /// `uninstall/uninstall.sql`: removes what the other files added.
   func uninstall() -> Artefact {
-    let signatureless = ["cleanup", "cleanup_next_transaction"].map { name -> SQL in "DROP PROCEDURE IF EXISTS \(names.qualified(name));" }
+    let signatureless = ["cleanup", "cleanup_next_transaction"].map { name -> SQL in
+      "DROP PROCEDURE IF EXISTS \(names.qualified(name));"
+    }
     let functions =
       ["cleanup_start", "cleanup_hold", "cleanup_finish"]
       + (model.classes.map(\.name) + [blobs.plural]).map { "cleanup_\($0)_batch" }
-      + ["cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers", "verify_refcounts"]
+      + [
+        "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
+        "verify_refcounts",
+      ]
     let triggerFunctions =
-      referringTables.flatMap { table, _ in ["count_rows", "count_update"].map { names.identifier(of: table.name, $0) } }
+      referringTables.flatMap { table, _ in ["count_rows", "count_update"].map { names.identifier(of: table.name, $0) }
+      }
       + ["own_refcount", "record_put", "refuse_delete", "record_rows"].map { names.identifier(of: blobs.table, $0) }
     let views = ["health", "metrics", "counting_triggers", "\(blobs.singular)_refcounts", "references"]
-    let tables = ["reference_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations"]
+    let tables = [
+      "reference_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies", "cleanup_runs",
+      "retention_policy", "schema_migrations",
+    ]
     return Artefact(
       path: "uninstall/uninstall.sql",
       kind: .repeatable,
@@ -31,7 +40,9 @@ extension RetentionSchema {
           + functions.filter { $0 != "cleanup_finish" }.map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + views.suffix(2).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("scan_hashes"));"]
-          + ["ALTER TABLE IF EXISTS \(blobTable) DROP CONSTRAINT IF EXISTS \(names.identifier(of: blobs.table, "refcount_check"));"]
+          + [
+            "ALTER TABLE IF EXISTS \(blobTable) DROP CONSTRAINT IF EXISTS \(names.identifier(of: blobs.table, "refcount_check"));"
+          ]
           + indexList.map { "DROP INDEX IF EXISTS \(QualifiedName(names.schema, $0.name));" }
           + tables.map { "DROP TABLE IF EXISTS \(names.qualified($0));" }
           + ["DROP SEQUENCE IF EXISTS \(adjustments);"],
