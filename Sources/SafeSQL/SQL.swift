@@ -61,8 +61,10 @@ public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
   public struct Interpolation: StringInterpolationProtocol {
     fileprivate var sql = SQL()
 
+    /// Called by the compiler.
     public init(literalCapacity: Int, interpolationCount: Int) {}
 
+    /// The literal parts of the source.
     public mutating func appendLiteral(_ literal: String) {
       sql.pieces.append(.text(literal))
     }
@@ -138,6 +140,7 @@ extension SQL {
 }
 
 extension SQL: CustomStringConvertible {
+  /// The finished text.
   public var description: String { text }
 }
 
