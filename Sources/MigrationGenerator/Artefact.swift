@@ -35,9 +35,7 @@ struct Artefact {
     header.append("-- rerun: safe at any time")
     header.append("-- kind: \(kind.rawValue)")
     if !isTransactional { header.append("-- transaction: none") }
-    let text = body.text.split(separator: "\n", omittingEmptySubsequences: false)
-      .map { String($0.reversed().drop { $0 == " " }.reversed()) }
-      .joined(separator: "\n")
+    let text = body.text
     let statements = isTransactional ? "BEGIN;\n\n\(text)\n\nCOMMIT;" : text
     return MigrationFile(path: path, text: header.joined(separator: "\n") + "\n\n" + statements + "\n")
   }

@@ -26,13 +26,19 @@ public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
 
   private init() {}
 
-  /// The finished text.
+  /// The finished text. Lines of it end without spaces, except where a quoted name or value has them.
   public var text: String {
-    pieces.map { piece in
+    var result = ""
+    var run = ""
+    for piece in pieces {
       switch piece {
-      case .text(let text), .quoted(let text): text
+      case .text(let text): run += text
+      case .quoted(let text):
+        result += run.withoutTrailingSpaces + text
+        run = ""
       }
-    }.joined()
+    }
+    return result + run.withoutTrailingSpaces
   }
 
   /// Whether there is no text at all.
@@ -150,6 +156,15 @@ extension String {
     let doubled = replacing("'", with: "''")
     guard doubled.contains("\\") else { return "'\(doubled)'" }
     return "E'\(doubled.replacing("\\", with: "\\\\"))'"
+  }
+
+  /// The last line keeps its spaces: something may follow it.
+  fileprivate var withoutTrailingSpaces: String {
+    let lines = split(separator: "\n", omittingEmptySubsequences: false)
+    let trimmed = lines.dropLast().map { line in
+      String(line.prefix(line.count - line.reversed().prefix { $0 == " " }.count))
+    }
+    return (trimmed + lines.suffix(1).map(String.init)).joined(separator: "\n")
   }
 
   fileprivate func indented(by indentation: String) -> String {

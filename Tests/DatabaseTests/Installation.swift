@@ -38,12 +38,16 @@ struct TestDatabase {
 
   /// A new database with nothing in it.
   init(_ refcounting: RefcountingMode = .immediate, schema: String = "public") throws {
-    name = "t_" + UUID().uuidString.lowercased().replacing("-", with: "")
-    connectionString = try Self.server.get().createDatabase(name)
-    connection = try Connection(ConnectionString(connectionString))
     var model = RetentionModel.jam
     model.refcounting = refcounting
     model.schema = schema
+    try self.init(model: model)
+  }
+
+  init(model: RetentionModel) throws {
+    name = "t_" + UUID().uuidString.lowercased().replacing("-", with: "")
+    connectionString = try Self.server.get().createDatabase(name)
+    connection = try Connection(ConnectionString(connectionString))
     self.model = model
   }
 

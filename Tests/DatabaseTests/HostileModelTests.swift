@@ -1,0 +1,134 @@
+import Foundation
+import MigrationGenerator
+import Postgres
+import RetentionModel
+import RetentionRunner
+import SafeSQL
+import Testing
+
+/// A model that shares nothing with JAM: hostile names, `bytea` keys, an expression, other classes.
+@Suite struct HostileModelTests {
+  private static let blobs = #"Blöbs "of" $jam$ */ everything"#
+  private static let documents = "select; -- \n'drop'"
+  private static let notes = String(repeating: "n", count: 63)
+
+  static func model(_ mode: RefcountingMode) -> RetentionModel {
+    RetentionModel(
+      schema: #"My "Schema".x"#,
+      prefix: "Präfix-",
+      refcounting: mode,
+      tables: [
+        Table(
+          name: blobs,
+          columns: [
+            Column("Key", "bytea"), Column("si ze", "bigint"), Column("type", "text", default: "''"),
+            Column("data", "bytea", nullable: true), Column("created", "timestamptz", default: "now()"),
+            Column("class", "text", default: "''"), Column("ref\"count", "bigint", default: "0"),
+          ],
+          primaryKey: ["Key"]
+        ),
+        Table(
+          name: documents,
+          columns: [
+            Column("order", "integer"), Column("keys", "bytea[]", default: "'{}'"),
+            Column("Meta", "jsonb", nullable: true),
+            Column("body", "text", nullable: true), Column("at", "timestamptz", default: "now()"),
+          ],
+          primaryKey: ["order"]
+        ),
+        Table(
+          name: notes,
+          columns: [Column("id", "bigint"), Column("order", "integer"), Column("key", "bytea", nullable: true)],
+          primaryKey: ["id"],
+          foreignKeys: [ForeignKey(columns: ["order"], parent: documents, parentColumns: ["order"])]
+        ),
+      ],
+      blobs: BlobTable(
+        table: blobs,
+        plural: "blobs",
+        singular: "blob",
+        key: "Key",
+        size: "si ze",
+        mediaType: "type",
+        createdAt: "created",
+        storageClass: "class",
+        refcount: "ref\"count"
+      ),
+      references: [
+        Reference(table: documents, kind: .array(column: "keys")),
+        Reference(table: documents, kind: .scan(column: "body")),
+        Reference(
+          table: documents,
+          kind: .expression(sql: #"decode(jsonb_array_elements_text("Meta"->'keys'), 'hex')"#, columns: ["Meta"])
+        ),
+        Reference(table: notes, kind: .scalar(column: "key")),
+      ],
+      classes: [
+        DataClass(
+          name: "documents",
+          table: documents,
+          timestamp: "at",
+          parts: [DataClass.Part(name: "notes", table: notes)]
+        )
+      ]
+    )
+  }
+
+  @Test("Hostile names, bytea keys and expressions install twice, count and clean", arguments: RefcountingMode.allCases)
+  func wholeWay(mode: RefcountingMode) throws {
+    let database = try TestDatabase(model: Self.model(mode))
+    try database.migrateWithPsql()
+    try database.migrateWithPsql()
+    let names = ObjectNames(database.model)
+    let blobs = names.table(Self.blobs)
+    let documents = names.table(Self.documents)
+    let connection = database.connection
+    for byte in 1...5 {
+      _ = try connection.query(
+        """
+        INSERT INTO \(blobs) ("Key", "si ze", created, "ref""count")
+        SELECT decode(repeat(lpad($1, 2, '0'), 32), 'hex'), 1, now() - interval '60 days', 9
+        """,
+        String(byte)
+      )
+    }
+    try connection.execute(
+      """
+      INSERT INTO \(documents) ("order", keys, "Meta", body, at)
+      SELECT 1, ARRAY[decode(repeat('01', 32), 'hex'), ''::bytea, NULL],
+        jsonb_build_object('keys', ARRAY[repeat('02', 32), repeat('02', 32)]), repeat('03', 32), now() - interval '50 days';
+      INSERT INTO \(names.table(Self.notes)) VALUES (1, 1, decode(repeat('04', 32), 'hex'));
+      """
+    )
+    try database.expectLaw()
+    let counts = names.qualified("blob_refcounts")
+    #expect(
+      try connection.query("SELECT refcount FROM \(counts) ORDER BY hash").rows.map { try $0.int("refcount") } == [
+        1, 2, 1, 1, 0,
+      ]
+    )
+    try connection.execute("UPDATE \(documents) SET \"Meta\" = NULL, body = 'x' || body")
+    try database.expectLaw()
+    #expect(
+      try connection.query("SELECT refcount FROM \(counts) ORDER BY hash").rows.map { try $0.int("refcount") } == [
+        1, 0, 1, 1, 0,
+      ]
+    )
+    let dry = try database.retention.cleanup(dryRun: true)
+    let real = try database.retention.cleanup(dryRun: false)
+    for column in ["deleted_documents", "deleted_notes", "deleted_blobs", "freed_bytes"] {
+      #expect(try dry.int(column) == real.int(column), "\(column)")
+    }
+    #expect(try real.int("deleted_documents") == 1 && real.int("deleted_notes") == 1 && real.int("deleted_blobs") == 5)
+    try database.expectLaw()
+    #expect(try database.retention.health().rows.allSatisfy { try $0.bool("ok") })
+    #expect(try database.retention.metrics().contains("cleanup_deleted_blobs"))
+  }
+
+  @Test("The same model gives the same bytes, and no generated name is longer than PostgreSQL keeps")
+  func sameBytes() {
+    #expect(
+      MigrationGenerator.files(for: Self.model(.immediate)) == MigrationGenerator.files(for: Self.model(.immediate))
+    )
+  }
+}
