@@ -8,13 +8,20 @@ PROGRAM := jam-retention
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
 
+# The places where the throw-away server's programs are looked for; JAM_PG_BIN overrides them.
+INITDB := $(if $(JAM_PG_BIN),$(JAM_PG_BIN)/initdb,/usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb")
+
 .PHONY: deps
 deps: # Installs libpq and PostgreSQL where they are missing.
-	@if ! pkg-config --exists libpq 2>/dev/null || ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
-	  command -v apt-get >/dev/null || { echo "install pkg-config, libpq (with headers) and PostgreSQL first" >&2; exit 1; }; \
-	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pkg-config libpq-dev postgresql; \
-	fi
+	@for initdb in $(INITDB); do [ ! -x "$$initdb" ] || found=yes; done; \
+	if pkg-config --exists libpq 2>/dev/null && [ -n "$$found" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then \
+	  echo "install pkg-config, libpq with its headers, and the PostgreSQL server; then run make again" >&2; \
+	  echo "(a server outside the usual places: let JAM_PG_BIN name the directory of its initdb)" >&2; \
+	  exit 1; \
+	fi; \
+	$(SUDO) apt-get update -qq && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pkg-config libpq-dev postgresql </dev/null
 
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
