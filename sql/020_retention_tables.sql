@@ -4,7 +4,7 @@
 --   The tables of the retention itself: the ledger of reference changes, references to blobs that are
 --   not here (yet), later puts, anomalies, the policy (one row) and the record of all cleanup runs.
 -- locks:
---   none on existing tables, but jam_preimages for the check of refcount: ACCESS EXCLUSIVE, an instant
+--   none on existing tables
 -- rerun: safe at any time
 -- kind: versioned
 

@@ -4,7 +4,8 @@
 --   Triggers that count references, and that make the database the owner of refcount.
 --   Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger.
 -- locks:
---   SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant
+--   SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;
+--   the first time also ACCESS EXCLUSIVE on jam_preimages, for the check of refcount at the end
 -- rerun: safe at any time
 -- kind: repeatable
 

@@ -15,7 +15,8 @@ extension RetentionSchema {
       kind: .repeatable,
       purpose: ["Triggers that count references, and that make the database the owner of refcount.", mode],
       locks: [
-        "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant"
+        "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;",
+        "the first time also ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount at the end",
       ],
       body: .joined(
         referringTables.flatMap { table, edges in

@@ -34,7 +34,7 @@ extension RetentionSchema {
         "The tables of the retention itself: the ledger of reference changes, references to blobs that are",
         "not here (yet), later puts, anomalies, the policy (one row) and the record of all cleanup runs.",
       ],
-      locks: ["none on existing tables, but \(blobs.table) for the check of refcount: ACCESS EXCLUSIVE, an instant"],
+      locks: ["none on existing tables"],
       body: """
         CREATE TABLE IF NOT EXISTS \(ledger) (
           hash        \(keyType),
