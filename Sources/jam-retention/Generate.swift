@@ -16,7 +16,7 @@ struct Generate: ParsableCommand {
   var check = false
 
   func run() throws {
-    let files = GeneratedFiles(folder: out, files: MigrationGenerator.files(for: model.model))
+    let files = GeneratedFiles(folder: out, files: MigrationGenerator.files(for: try model.checked()))
     let differences = check ? files.differences() : try files.write()
     for difference in differences {
       print("\(check ? difference.kind.rawValue : "wrote") \(out)/\(difference.path)")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Postgres
+import RetentionModel
 import RetentionRunner
 
 /// The command line.
@@ -26,6 +27,8 @@ struct JamRetention: ParsableCommand {
       fail("\(error)")
     } catch let error as PostgresError {
       fail("\(error)")
+    } catch let errors as ModelErrors {
+      fail("the model has mistakes:\n\(errors)")
     } catch {
       let code = exitCode(for: error)
       // Parsing errors end with EX_USAGE (64); the contract of this command says 2.

@@ -15,7 +15,7 @@ struct Migrate: ParsableCommand {
     var from: String?
 
     func migrator() throws -> Migrator {
-      let model = database.model.model
+      let model = try database.model.checked()
       let files = try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: model)
       return try Migrator(files: files, model: model, connection: database.connect(), logger: database.logger())
     }

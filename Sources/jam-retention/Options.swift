@@ -13,10 +13,13 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "When counts are applied: \(RefcountingMode.allCases.map(\.rawValue).joined(separator: " or ")).")
   var refcounting = RefcountingMode.immediate
 
-  var model: RetentionModel {
+  /// The model, checked: a mistake is refused before anything is changed.
+  func checked() throws -> RetentionModel {
     var model = RetentionModel.jam
     model.schema = schema
     model.refcounting = refcounting
+    let errors = model.validate()
+    guard errors.isEmpty else { throw ModelErrors(errors) }
     return model
   }
 }
@@ -47,7 +50,7 @@ struct DatabaseOptions: ParsableArguments {
   }
 
   func database() throws -> RetentionDatabase {
-    RetentionDatabase(connection: try connect(), model: model.model, logger: logger())
+    RetentionDatabase(connection: try connect(), model: try model.checked(), logger: logger())
   }
 
   /// Prints rows: `column=value` pairs for people, one JSON object a line for programs.

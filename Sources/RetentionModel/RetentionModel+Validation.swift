@@ -1,0 +1,245 @@
+extension RetentionModel {
+  /// Finds all mistakes at once; none: the generator can take the model.
+  public func validate() -> [ModelError] {
+    var validation = Validation(model: self)
+    validation.run()
+    return validation.errors
+  }
+}
+
+private struct Validation {
+  let model: RetentionModel
+  var errors: [ModelError] = []
+
+  private static let typeAliases = [
+    "int8": "bigint", "int4": "integer", "int": "integer", "timestamp with time zone": "timestamptz",
+    "character varying": "varchar",
+  ]
+
+  mutating func run() {
+    checkName(model.schema, "schema")
+    if model.prefix.isEmpty || model.prefix.utf8.count > 20 || model.prefix.contains("\u{0}") {
+      add("prefix", "must have 1 to 20 bytes and no NUL character")
+    }
+    for (index, table) in model.tables.enumerated() { check(table, at: "tables[\(index)]") }
+    reportRepeats(model.tables.map { kept($0.name) }, "tables", "name")
+    checkForeignKeyOrder()
+    checkBlobs()
+    for (index, reference) in model.references.enumerated() { check(reference, at: "references[\(index)]") }
+    if model.references.isEmpty { add("references", "a model needs at least one reference") }
+    for (index, dataClass) in model.classes.enumerated() { check(dataClass, at: "classes[\(index)]") }
+    checkClasses()
+  }
+
+  private mutating func add(_ path: String, _ message: String) {
+    errors.append(ModelError(path, message))
+  }
+
+  // MARK: Names
+
+  private mutating func checkName(_ name: String, _ path: String) {
+    if name.isEmpty {
+      add(path, "must not be empty")
+    } else if name.contains("\u{0}") {
+      add(path, "must not hold a NUL character")
+    } else if name.utf8.count > 63 {
+      add(path, "\"\(name)\" has \(name.utf8.count) bytes; PostgreSQL keeps 63, and two such names could become one")
+    }
+  }
+
+  /// What PostgreSQL would keep of a name.
+  private func kept(_ name: String) -> String { String(decoding: name.utf8.prefix(63), as: UTF8.self) }
+
+  private mutating func reportRepeats(_ names: [String], _ path: String, _ field: String) {
+    for (index, name) in names.enumerated() where names[..<index].contains(name) {
+      add(
+        "\(path)[\(index)].\(field)",
+        "\"\(name)\" is there already (names are compared by the 63 bytes that PostgreSQL keeps)"
+      )
+    }
+  }
+
+  private func quotedList(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
+
+  private mutating func find(_ name: String, at path: String) -> Table? {
+    if let table = model.tables.first(where: { $0.name == name }) { return table }
+    add(path, "there is no table \"\(name)\"; the tables are \(quotedList(model.tables.map(\.name)))")
+    return nil
+  }
+
+  private mutating func find(_ name: String, in table: Table, at path: String) -> Column? {
+    if let column = table.columns.first(where: { $0.name == name }) { return column }
+    add(path, "table \"\(table.name)\" has no column \"\(name)\"; it has \(quotedList(table.columns.map(\.name)))")
+    return nil
+  }
+
+  private func normalized(_ type: String) -> String {
+    let words = type.lowercased().split(separator: " ").joined(separator: " ")
+    return Self.typeAliases[words] ?? words
+  }
+
+  private mutating func require(_ types: [String], _ name: String, in table: Table, at path: String) {
+    guard let column = find(name, in: table, at: path) else { return }
+    if !types.contains(normalized(column.type)) {
+      add(path, "column \"\(name)\" is of type \(column.type); it must be \(types.joined(separator: " or "))")
+    }
+  }
+
+  // MARK: Tables
+
+  private mutating func check(_ table: Table, at path: String) {
+    checkName(table.name, "\(path).name")
+    for (index, column) in table.columns.enumerated() {
+      checkName(column.name, "\(path).columns[\(index)].name")
+      let isType =
+        !column.type.isEmpty
+        && column.type.unicodeScalars.allSatisfy {
+          $0.properties.isAlphabetic || ("0"..."9").contains($0) || " _.(),[]\"".unicodeScalars.contains($0)
+        }
+      if !isType {
+        add(
+          "\(path).columns[\(index)].type",
+          "\"\(column.type)\" is no type; letters, digits and _ . ( ) , [ ] \" are allowed"
+        )
+      }
+    }
+    reportRepeats(table.columns.map { kept($0.name) }, "\(path).columns", "name")
+    if table.primaryKey.isEmpty { add("\(path).primary_key", "must name at least one column") }
+    for name in table.primaryKey { _ = find(name, in: table, at: "\(path).primary_key") }
+    for (index, key) in table.foreignKeys.enumerated() {
+      let place = "\(path).foreign_keys[\(index)]"
+      for name in key.columns { _ = find(name, in: table, at: "\(place).columns") }
+      if key.columns.isEmpty || key.columns.count != key.parentColumns.count {
+        add(place, "must name as many columns as parent columns, and at least one")
+      }
+      guard let parent = find(key.parent, at: "\(place).parent") else { continue }
+      for name in key.parentColumns { _ = find(name, in: parent, at: "\(place).parent_columns") }
+    }
+  }
+
+  private mutating func checkForeignKeyOrder() {
+    for (index, table) in model.tables.enumerated() {
+      for (position, key) in table.foreignKeys.enumerated() {
+        let path = "tables[\(index)].foreign_keys[\(position)].parent"
+        if reaches(table.name, from: key.parent, visited: []) {
+          add(
+            path,
+            "\"\(table.name)\" and \"\(key.parent)\" are in a cycle of foreign keys; rows of a cycle cannot expire in order"
+          )
+        } else if let parent = model.tables.firstIndex(where: { $0.name == key.parent }), parent > index {
+          add(path, "table \"\(key.parent)\" must stand before \"\(table.name)\", which refers to it")
+        }
+      }
+    }
+  }
+
+  private func reaches(_ goal: String, from name: String, visited: Set<String>) -> Bool {
+    if name == goal { return true }
+    guard !visited.contains(name), let table = model.tables.first(where: { $0.name == name }) else { return false }
+    return table.foreignKeys.contains { reaches(goal, from: $0.parent, visited: visited.union([name])) }
+  }
+
+  // MARK: Blobs and references
+
+  private mutating func checkBlobs() {
+    let blobs = model.blobs
+    checkWord(blobs.plural, "blobs.plural")
+    checkWord(blobs.singular, "blobs.singular")
+    guard let table = find(blobs.table, at: "blobs.table") else { return }
+    require(["text", "bytea"], blobs.key, in: table, at: "blobs.key")
+    if table.primaryKey != [blobs.key] {
+      add("blobs.key", "\"\(blobs.key)\" must be the whole primary key of \"\(table.name)\"")
+    }
+    require(["bigint"], blobs.size, in: table, at: "blobs.size")
+    require(["text"], blobs.mediaType, in: table, at: "blobs.media_type")
+    require(["bytea"], blobs.data, in: table, at: "blobs.data")
+    require(["timestamptz"], blobs.createdAt, in: table, at: "blobs.created_at")
+    require(["text"], blobs.storageClass, in: table, at: "blobs.storage_class")
+    require(["bigint"], blobs.refcount, in: table, at: "blobs.refcount")
+    if table.columns.first(where: { $0.name == blobs.data })?.isNullable == false {
+      add("blobs.data", "\"\(blobs.data)\" must be nullable: a blob in an object store has none")
+    }
+  }
+
+  private var keyType: String? {
+    model.tables.first { $0.name == model.blobs.table }?.columns.first { $0.name == model.blobs.key }
+      .map { normalized($0.type) }
+  }
+
+  private mutating func check(_ reference: Reference, at path: String) {
+    guard let table = find(reference.table, at: "\(path).table") else { return }
+    if table.name == model.blobs.table { add("\(path).table", "the blob table cannot refer to itself") }
+    let key = keyType ?? "text"
+    switch reference.kind {
+    case .scalar(let column): require([key], column, in: table, at: "\(path).scalar")
+    case .array(let column): require(["\(key)[]"], column, in: table, at: "\(path).array")
+    case .scan(let column): require(["bytea", "text"], column, in: table, at: "\(path).scan")
+    case .expression(let sql, let columns):
+      if sql.allSatisfy(\.isWhitespace) { add("\(path).expression", "must not be empty") }
+      if columns.isEmpty { add("\(path).columns", "must name the columns that the expression depends on") }
+      for column in columns { _ = find(column, in: table, at: "\(path).columns") }
+    }
+    let index = model.references.firstIndex(of: reference)
+    if let index, path != "references[\(index)]" {
+      add(path, "says the same as references[\(index)]: every reference would count twice")
+    }
+  }
+
+  // MARK: Classes
+
+  private mutating func checkWord(_ word: String, _ path: String) {
+    let isWord =
+      word.utf8.count <= 20 && word.first.map { ("a"..."z").contains($0) } == true
+      && word.allSatisfy { ("a"..."z").contains($0) || ("0"..."9").contains($0) || $0 == "_" }
+    if !isWord { add(path, "\"\(word)\" must be 1 to 20 lower-case letters, digits and _, beginning with a letter") }
+  }
+
+  private mutating func check(_ dataClass: DataClass, at path: String) {
+    checkWord(dataClass.name, "\(path).name")
+    guard let table = find(dataClass.table, at: "\(path).table") else { return }
+    if table.primaryKey.count > 1 {
+      add(
+        "\(path).table",
+        "\"\(table.name)\" has a primary key of \(table.primaryKey.count) columns; a class's table needs one of one column"
+      )
+    }
+    require(["timestamptz"], dataClass.timestamp, in: table, at: "\(path).timestamp")
+    if let status = dataClass.status { require(["text"], status, in: table, at: "\(path).status") }
+    for (index, part) in dataClass.parts.enumerated() {
+      let place = "\(path).parts[\(index)]"
+      checkWord(part.name, "\(place).name")
+      guard let child = find(part.table, at: "\(place).table") else { continue }
+      let keys = child.foreignKeys.filter { $0.parent == table.name }
+      if keys.count != 1 || keys.contains(where: { $0.columns.count != 1 || $0.parentColumns != table.primaryKey }) {
+        add(
+          "\(place).table",
+          "\"\(child.name)\" needs exactly one foreign key to \"\(table.name)\", of one column to its primary key"
+        )
+      }
+      if let timestamp = part.timestamp { require(["timestamptz"], timestamp, in: child, at: "\(place).timestamp") }
+    }
+  }
+
+  private mutating func checkClasses() {
+    if model.classes.isEmpty { add("classes", "a model needs at least one class") }
+    let words = model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [model.blobs.plural]
+    for word in Set(words).sorted() where words.count(where: { $0 == word }) > 1 {
+      add("classes", "the name \"\(word)\" is used more than once for classes, parts or blobs")
+    }
+    let tables = model.classes.flatMap { [$0.table] + $0.parts.map(\.table) } + [model.blobs.table]
+    for table in Set(tables).sorted() where tables.count(where: { $0 == table }) > 1 {
+      add("classes", "table \"\(table)\" belongs to more than one class, part or the blobs")
+    }
+    for (index, dataClass) in model.classes.enumerated() {
+      for (earlier, parent) in model.classes[..<index].enumerated() {
+        let table = model.tables.first { $0.name == dataClass.table }
+        if table?.foreignKeys.contains(where: { $0.parent == parent.table }) == true {
+          add(
+            "classes[\(index)]",
+            "\"\(dataClass.name)\" must stand before classes[\(earlier)] \"\(parent.name)\", whose rows it refers to"
+          )
+        }
+      }
+    }
+  }
+}

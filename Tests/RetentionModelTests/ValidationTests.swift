@@ -1,0 +1,72 @@
+import RetentionModel
+import Testing
+
+@Suite struct ValidationTests {
+  struct Mistake: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let path: String
+    let change: @Sendable (inout RetentionModel) -> Void
+
+    init(_ description: String, _ path: String, _ change: @escaping @Sendable (inout RetentionModel) -> Void) {
+      testDescription = description
+      self.path = path
+      self.change = change
+    }
+  }
+
+  static let mistakes = [
+    Mistake("empty schema", "schema") { $0.schema = "" },
+    Mistake("no prefix", "prefix") { $0.prefix = "" },
+    Mistake("64 bytes", "tables[0].columns[1].name") {
+      $0.tables[0].columns[1].name = String(repeating: "ü", count: 32)
+    },
+    Mistake("table twice", "tables[7].name") { $0.tables.append($0.tables[0]) },
+    Mistake("SQL for a type", "tables[0].columns[1].type") { $0.tables[0].columns[1].type = "text; DROP" },
+    Mistake("unknown parent", "tables[1].foreign_keys[0].parent") {
+      $0.tables[1].foreignKeys[0].parent = "jam_srevices"
+    },
+    Mistake("cycle", "tables[0].foreign_keys[0].parent") {
+      $0.tables[0].foreignKeys = [ForeignKey(columns: ["id"], parent: "jam_work_packages", parentColumns: ["id"])]
+    },
+    Mistake("child before parent", "tables[0].foreign_keys[0].parent") { $0.tables.swapAt(0, 1) },
+    Mistake("unknown table in a reference", "references[2].table") { $0.references[2].table = "jam_work_pakages" },
+    Mistake("scalar on an array", "references[0].scalar") {
+      $0.references[0] = Reference(table: "jam_work_items", kind: .scalar(column: "preimage_hashes"))
+    },
+    Mistake("scan of a number", "references[0].scan") {
+      $0.references[0] = Reference(table: "jam_work_items", kind: .scan(column: "max_fee"))
+    },
+    Mistake("reference twice", "references[6]") { $0.references.append($0.references[0]) },
+    Mistake("blob key that is no key", "blobs.key") { $0.blobs.key = "media_type" },
+    Mistake("class name that is no word", "classes[0].name") { $0.classes[0].name = "My reports" },
+    Mistake("class with a composite key", "classes[0].table") { $0.classes[0].table = "jam_attestations" },
+    Mistake("part of another table", "classes[1].parts[0].table") {
+      $0.classes[1].parts[0].table = "jam_service_versions"
+    },
+    Mistake("parents first", "classes[1]") { $0.classes.swapAt(0, 1) },
+    Mistake("timestamp that is none", "classes[0].timestamp") { $0.classes[0].timestamp = "traces" },
+    Mistake("no class", "classes") { $0.classes = [] },
+  ]
+
+  @Test("The JAM model has no mistake")
+  func jam() {
+    #expect(RetentionModel.jam.validate() == [])
+  }
+
+  @Test("Each mistake is reported at its place", arguments: mistakes)
+  func place(mistake: Mistake) {
+    var model = RetentionModel.jam
+    mistake.change(&model)
+    let paths = model.validate().map(\.path)
+    #expect(paths.contains(mistake.path), "\(paths)")
+  }
+
+  @Test("All mistakes are reported at once")
+  func allAtOnce() {
+    var model = RetentionModel.jam
+    model.schema = ""
+    model.references[2].table = "jam_work_pakages"
+    model.classes[0].timestamp = "traces"
+    #expect(model.validate().map(\.path) == ["schema", "references[2].table", "classes[0].timestamp"])
+  }
+}
