@@ -7,20 +7,31 @@ import RetentionRunner
 
 /// Which model a command works with.
 struct ModelOptions: ParsableArguments {
-  @Option(help: "The PostgreSQL schema of the tables.")
-  var schema = "public"
+  @Option(help: "A YAML file with the model; default: the JAM model.")
+  var model: String?
 
-  @Option(help: "When counts are applied: \(RefcountingMode.allCases.map(\.rawValue).joined(separator: " or ")).")
-  var refcounting = RefcountingMode.immediate
+  @Option(help: "The PostgreSQL schema of the tables; default: the model's.")
+  var schema: String?
+
+  @Option(help: "When counts are applied: immediate or deferred; default: the model's.")
+  var refcounting: RefcountingMode?
 
   /// The model, checked: a mistake is refused before anything is changed.
   func checked() throws -> RetentionModel {
-    var model = RetentionModel.jam
-    model.schema = schema
-    model.refcounting = refcounting
+    var model = try self.model.map { try ModelReader.read(yaml: Self.text(of: $0), file: $0) } ?? .jam
+    model.schema = schema ?? model.schema
+    model.refcounting = refcounting ?? model.refcounting
     let errors = model.validate()
     guard errors.isEmpty else { throw ModelErrors(errors) }
     return model
+  }
+
+  private static func text(of file: String) throws -> String {
+    do {
+      return try String(contentsOfFile: file, encoding: .utf8)
+    } catch {
+      throw RunnerError("the model \(file) cannot be read: \(error.localizedDescription)")
+    }
   }
 }
 
