@@ -14,7 +14,23 @@ CREATE OR REPLACE FUNCTION public.jam_scan_hashes(content bytea) RETURNS SETOF t
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $jam$
   SELECT d.digits
-  FROM pg_catalog.regexp_matches(pg_catalog.encode(content, 'escape'), '\\*[0-9a-f]{64,}', 'g') AS m (run)
+  -- Large values in slices: a text of more than 256 million characters cannot be searched. OFFSET 0: they are fetched
+  -- and decompressed once.
+  FROM (SELECT content || ''::bytea AS bytes OFFSET 0) AS c
+  CROSS JOIN pg_catalog.generate_series(0, (pg_catalog.octet_length(content) - 1) / 8388608) AS n
+  -- A slice reaches one byte back and 64 on, to see where runs begin and end; what touches its edges is the
+  -- neighbour's.
+  CROSS JOIN LATERAL (
+    SELECT pg_catalog.encode(pg_catalog.substring(c.bytes, n * 8388608 + (n = 0)::integer, 8388673 - (n = 0)::integer), 'escape') AS characters
+  ) AS s
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN n = 0 THEN s.characters ELSE pg_catalog.ltrim(s.characters, '0123456789abcdef') END AS characters
+  ) AS b
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN (n + 1) * 8388608::bigint + 64 > pg_catalog.octet_length(content) THEN b.characters
+      ELSE pg_catalog.rtrim(b.characters, '0123456789abcdef') END AS characters
+  ) AS e
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(e.characters, '\\*[0-9a-f]{64,}', 'g') AS m (run)
   CROSS JOIN LATERAL (SELECT pg_catalog.ltrim(m.run[1], '\') AS run) AS l
   CROSS JOIN LATERAL (
     -- encode() writes a high byte as \ooo: after an odd number of backslashes, three digits are not content.
@@ -103,8 +119,28 @@ BEGIN
   -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
   DELETE FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL;
   IF FOUND THEN
+    INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+    SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
+    FROM (
+      SELECT coalesce(nullif(b.storage_class, ''), 'db') AS storage_class, count(*) AS blobs, coalesce(sum(b.size), 0) AS bytes
+      FROM public.jam_preimages AS b
+      GROUP BY 1
+      UNION ALL
+      SELECT s.storage_class, -s.blobs, -s.bytes FROM public.jam_storage AS s
+    ) AS d
+    GROUP BY d.storage_class
+    HAVING sum(d.blobs) <> 0 OR sum(d.bytes) <> 0;
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT v.hash, v.expected - v.counted FROM public.jam_verify_refcounts() AS v;
+  END IF;
+  IF EXISTS (SELECT FROM public.jam_storage_ledger AS l GROUP BY l.storage_class HAVING count(*) > 1) THEN
+    WITH taken AS (
+      DELETE FROM public.jam_storage_ledger AS l RETURNING l.storage_class, l.blobs, l.bytes
+    )
+    INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+    SELECT t.storage_class, sum(t.blobs), sum(t.bytes) FROM taken AS t
+    GROUP BY t.storage_class
+    HAVING sum(t.blobs) <> 0 OR sum(t.bytes) <> 0;
   END IF;
 
   WITH pending AS MATERIALIZED (
@@ -184,6 +220,17 @@ BEGIN
   END IF;
   -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 256);
+  INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+  SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
+  FROM (
+    SELECT coalesce(nullif(b.storage_class, ''), 'db') AS storage_class, count(*) AS blobs, coalesce(sum(b.size), 0) AS bytes
+    FROM public.jam_preimages AS b
+    GROUP BY 1
+    UNION ALL
+    SELECT s.storage_class, -s.blobs, -s.bytes FROM public.jam_storage AS s
+  ) AS d
+  GROUP BY d.storage_class
+  HAVING sum(d.blobs) <> 0 OR sum(d.bytes) <> 0;
   INSERT INTO public.jam_reference_ledger (hash, delta)
   SELECT v.hash, v.expected - v.counted FROM public.jam_verify_refcounts() AS v;
   GET DIAGNOSTICS corrected = ROW_COUNT;
@@ -191,7 +238,7 @@ BEGIN
   RETURN corrected;
 END
 $jam$;
-COMMENT ON FUNCTION public.jam_repair_refcounts() IS 'Corrects every count that differs from the references that rows hold; returns how many. Exact while others write: the drift is taken in one snapshot.';
+COMMENT ON FUNCTION public.jam_repair_refcounts() IS 'Corrects every count that differs from the references that rows hold, and the totals of the storage; returns how many counts. Exact while others write: the drift is taken in one snapshot.';
 REVOKE ALL ON FUNCTION public.jam_repair_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_touch_preimages(hashes text[]) RETURNS SETOF text

@@ -773,12 +773,24 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     -- The marker makes the next fold look for references that came before their blob.
     INSERT INTO public.jam_reference_ledger (hash, delta) SELECT g.hash, 0 FROM gained AS g;
+    INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+    SELECT coalesce(nullif(b.storage_class, ''), 'db'), count(*), coalesce(sum(b.size), 0)
+    FROM gained AS b
+    GROUP BY 1;
   ELSIF TG_OP = 'DELETE' THEN
     INSERT INTO public.jam_reference_ledger (hash, delta) SELECT o.hash, o.refcount FROM lost AS o WHERE o.refcount <> 0;
     DELETE FROM public.jam_preimage_puts AS t USING lost AS o WHERE t.hash = o.hash;
+    INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+    SELECT coalesce(nullif(b.storage_class, ''), 'db'), -count(*), -coalesce(sum(b.size), 0)
+    FROM lost AS b
+    GROUP BY 1;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta) SELECT b.hash, b.refcount FROM ONLY public.jam_preimages AS b WHERE b.refcount <> 0;
     DELETE FROM public.jam_preimage_puts;
+    INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+    SELECT coalesce(nullif(b.storage_class, ''), 'db'), -count(*), -coalesce(sum(b.size), 0)
+    FROM ONLY public.jam_preimages AS b
+    GROUP BY 1;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
@@ -787,8 +799,20 @@ BEGIN
   RETURN NULL;
 END
 $jam$;
-COMMENT ON FUNCTION public.jam_preimages_record_rows() IS 'Keeps the law when blobs arrive or go.';
+COMMENT ON FUNCTION public.jam_preimages_record_rows() IS 'Keeps the law, and the totals of the storage, when blobs arrive or go.';
 REVOKE ALL ON FUNCTION public.jam_preimages_record_rows() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.jam_preimages_record_size() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $jam$
+BEGIN
+  INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
+  VALUES (coalesce(nullif(NEW.storage_class, ''), 'db'), 1, coalesce(NEW.size, 0)), (coalesce(nullif(OLD.storage_class, ''), 'db'), -1, -coalesce(OLD.size, 0));
+  RETURN NULL;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_preimages_record_size() IS 'Keeps the totals of the storage when a blob changes its size or its place.';
+REVOKE ALL ON FUNCTION public.jam_preimages_record_size() FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER jam_preimages_own_refcount_insert
   BEFORE INSERT ON public.jam_preimages
@@ -805,6 +829,10 @@ CREATE OR REPLACE TRIGGER jam_preimages_record_put
     pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
     AND pg_catalog.has_table_privilege('public.jam_reference_ledger'::pg_catalog.regclass, 'DELETE')))
   EXECUTE FUNCTION public.jam_preimages_record_put();
+CREATE OR REPLACE TRIGGER jam_preimages_record_size
+  AFTER UPDATE OF size, storage_class ON public.jam_preimages
+  FOR EACH ROW WHEN (OLD.size IS DISTINCT FROM NEW.size OR OLD.storage_class IS DISTINCT FROM NEW.storage_class)
+  EXECUTE FUNCTION public.jam_preimages_record_size();
 CREATE OR REPLACE TRIGGER jam_preimages_refuse_delete
   BEFORE DELETE ON public.jam_preimages
   FOR EACH ROW WHEN (NOT (
@@ -860,6 +888,7 @@ FROM (VALUES
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_insert'),
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_update'),
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_put'),
+  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_size'),
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_refuse_delete'),
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_insert'),
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_delete'),

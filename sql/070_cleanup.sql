@@ -26,6 +26,7 @@ WITH policy AS MATERIALIZED (
 pg_catalog.pg_column_size(r.id) + pg_catalog.pg_column_size(r.package_id) + pg_catalog.pg_column_size(r.service_id) + pg_catalog.pg_column_size(r.refine_output_hash) + coalesce(pg_catalog.pg_column_size(r.refine_output_compact), 0) + coalesce(pg_catalog.pg_column_size(r.traces), 0) + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
   FROM public.jam_work_reports AS r, policy AS w
   WHERE r.created_at < w.reports_cutoff
+  AND r.created_at > '-infinity'
   AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses)))
   AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
 ), dying_attestations AS MATERIALIZED (
@@ -38,6 +39,7 @@ pg_catalog.pg_column_size(x.report_id) + pg_catalog.pg_column_size(x.worker_id) 
 pg_catalog.pg_column_size(r.id) + pg_catalog.pg_column_size(r.service_id) + pg_catalog.pg_column_size(r.created_by) + pg_catalog.pg_column_size(r.nonce) + coalesce(pg_catalog.pg_column_size(r.expiry), 0) + coalesce(pg_catalog.pg_column_size(r.signature), 0) + pg_catalog.pg_column_size(r.preimage_hashes) + pg_catalog.pg_column_size(r.status) + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
   FROM public.jam_work_packages AS r, policy AS w
   WHERE r.created_at < w.packages_cutoff
+  AND r.created_at > '-infinity'
   AND (r.status = ANY (w.protected_statuses)) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id AND NOT EXISTS (SELECT FROM dying_reports AS d WHERE d.id = c.id))
 ), dying_items AS MATERIALIZED (
@@ -79,7 +81,7 @@ changes AS MATERIALIZED (
     JOIN public.jam_preimages AS b ON b.hash = c.hash AND b.refcount + c.delta = 0
   ) AS f
   CROSS JOIN policy AS w
-  WHERE f.created_at < w.preimages_cutoff
+  WHERE f.created_at < w.preimages_cutoff AND f.created_at > '-infinity'
     AND (f.put_at < w.preimages_cutoff) IS NOT FALSE
     AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = f.hash AND t.put_at >= w.preimages_cutoff)
 )
@@ -281,6 +283,9 @@ BEGIN
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    -- Where the batch would have ended: after the last attempt the caller goes on from there.
+    after_time := coalesce(last_time, after_time);
+    after_key := coalesce(expired[cardinality(expired)], after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -363,6 +368,9 @@ BEGIN
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    -- Where the batch would have ended: after the last attempt the caller goes on from there.
+    after_time := coalesce(last_time, after_time);
+    after_key := coalesce(expired[cardinality(expired)], after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -438,6 +446,9 @@ BEGIN
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    -- Where the batch would have ended: after the last attempt the caller goes on from there.
+    after_time := coalesce(last_time, after_time);
+    after_key := coalesce(unreferenced[cardinality(unreferenced)], after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -542,15 +553,15 @@ BEGIN
       END IF;
       IF batch.outcome = 'retry' THEN
         attempts := attempts + 1;
-        result := CASE WHEN attempts < 3 THEN result ELSE 'partial' END;
-        problem := CASE WHEN attempts < 3 THEN problem ELSE batch.failure END;
-        -- After three attempts this class waits for the next run.
-        EXIT WHEN attempts >= 3;
-      ELSE
-        attempts := 0;
-        reports_time := batch.after_time;
-        reports_key := batch.after_key;
+        CONTINUE WHEN attempts < 3;
+        -- After three attempts this batch waits for the next run; where its end is unknown, so does the whole class.
+        result := 'partial';
+        problem := pg_catalog.format('a batch of %s was skipped: %s', 'reports', batch.failure);
+        EXIT WHEN batch.after_key IS NOT DISTINCT FROM reports_key;
       END IF;
+      attempts := 0;
+      reports_time := batch.after_time;
+      reports_key := batch.after_key;
     END LOOP;
 
     -- packages
@@ -576,15 +587,15 @@ BEGIN
       END IF;
       IF batch.outcome = 'retry' THEN
         attempts := attempts + 1;
-        result := CASE WHEN attempts < 3 THEN result ELSE 'partial' END;
-        problem := CASE WHEN attempts < 3 THEN problem ELSE batch.failure END;
-        -- After three attempts this class waits for the next run.
-        EXIT WHEN attempts >= 3;
-      ELSE
-        attempts := 0;
-        packages_time := batch.after_time;
-        packages_key := batch.after_key;
+        CONTINUE WHEN attempts < 3;
+        -- After three attempts this batch waits for the next run; where its end is unknown, so does the whole class.
+        result := 'partial';
+        problem := pg_catalog.format('a batch of %s was skipped: %s', 'packages', batch.failure);
+        EXIT WHEN batch.after_key IS NOT DISTINCT FROM packages_key;
       END IF;
+      attempts := 0;
+      packages_time := batch.after_time;
+      packages_key := batch.after_key;
     END LOOP;
 
     -- What the steps above have freed goes in this run too.
@@ -617,15 +628,15 @@ BEGIN
       END IF;
       IF batch.outcome = 'retry' THEN
         attempts := attempts + 1;
-        result := CASE WHEN attempts < 3 THEN result ELSE 'partial' END;
-        problem := CASE WHEN attempts < 3 THEN problem ELSE batch.failure END;
-        -- After three attempts this class waits for the next run.
-        EXIT WHEN attempts >= 3;
-      ELSE
-        attempts := 0;
-        preimages_time := batch.after_time;
-        preimages_key := batch.after_key;
+        CONTINUE WHEN attempts < 3;
+        -- After three attempts this batch waits for the next run; where its end is unknown, so does the whole class.
+        result := 'partial';
+        problem := pg_catalog.format('a batch of %s was skipped: %s', 'preimages', batch.failure);
+        EXIT WHEN batch.after_key IS NOT DISTINCT FROM preimages_key;
       END IF;
+      attempts := 0;
+      preimages_time := batch.after_time;
+      preimages_key := batch.after_key;
     END LOOP;
   END work;
 

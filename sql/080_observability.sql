@@ -33,13 +33,9 @@ SELECT 'jam_reference_ledger_oldest_seconds'::text AS name, 'gauge'::text AS typ
 UNION ALL
 SELECT 'jam_unresolved_references'::text AS name, 'gauge'::text AS type, 'References to blobs that are not here.'::text AS help, ''::text AS labels, (SELECT coalesce(sum(u.refcount), 0) FROM public.jam_unresolved_references AS u)::double precision AS value
 UNION ALL
-SELECT 'jam_preimages_rows'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: rows.'::text AS help, format('storage_class="%s"', coalesce(nullif(b.storage_class, ''), 'db')) AS labels, (count(*))::double precision AS value
-FROM public.jam_preimages AS b
-GROUP BY coalesce(nullif(b.storage_class, ''), 'db')
+SELECT 'jam_preimages_rows'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: rows.'::text AS help, format('storage_class="%s"', s.storage_class) AS labels, (s."blobs")::double precision AS value FROM public.jam_storage AS s
 UNION ALL
-SELECT 'jam_preimages_bytes'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: bytes.'::text AS help, format('storage_class="%s"', coalesce(nullif(b.storage_class, ''), 'db')) AS labels, (coalesce(sum(b.size), 0))::double precision AS value
-FROM public.jam_preimages AS b
-GROUP BY coalesce(nullif(b.storage_class, ''), 'db');
+SELECT 'jam_preimages_bytes'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: bytes.'::text AS help, format('storage_class="%s"', s.storage_class) AS labels, (s.bytes)::double precision AS value FROM public.jam_storage AS s;
 COMMENT ON VIEW public.jam_metrics IS 'Metrics in the form of Prometheus; counters come from tables, so they survive restarts.';
 
 CREATE OR REPLACE VIEW public.jam_health AS

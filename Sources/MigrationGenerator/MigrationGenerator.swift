@@ -10,6 +10,7 @@ public enum MigrationGenerator {
     return [
       schema.applicationTables(),
       schema.retentionTables(),
+      schema.storageTables(),
       schema.indexes(),
       schema.counting(),
       schema.countingTriggers(),

@@ -158,6 +158,78 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM jam_work_packages") == 1)
   }
 
+  @Test("A batch that keeps meeting a conflict is skipped, the others go, and the next run takes it up")
+  func conflictingBatch() throws {
+    let database = try installed(.immediate)
+    for age in ["60 days", "50 days", "40 days"] { try database.submit([], age: age) }
+    try database.retention.setPolicy("batch_size", to: "1")
+    try database.connection.execute(
+      """
+      CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'somebody is in the way' USING ERRCODE = 'deadlock_detected'; END $$;
+      CREATE TRIGGER conflict BEFORE DELETE ON jam_work_packages FOR EACH ROW
+        WHEN (OLD.created_at BETWEEN now() - interval '51 days' AND now() - interval '49 days') EXECUTE FUNCTION conflict()
+      """
+    )
+    let result = try database.retention.cleanup()
+    #expect(try result["status"] == "partial" && result.int("deleted_packages") == 2)
+    let error = try database.connection.query("SELECT error FROM jam_cleanup_runs ORDER BY id DESC LIMIT 1").first
+    #expect(try error?.string("error").contains("somebody is in the way") == true)
+    try database.connection.execute("DROP TRIGGER conflict ON jam_work_packages")
+    #expect(try database.retention.cleanup().int("deleted_packages") == 1)
+  }
+
+  @Test("A run whose max_duration is over ends partial; the next one goes on")
+  func maxDuration() throws {
+    let database = try installed(.immediate)
+    try database.submit([], age: "50 days")
+    try database.retention.setPolicy("max_duration", to: "1 microsecond")
+    let result = try database.retention.cleanup()
+    #expect(try result["status"] == "partial" && result.int("deleted_packages") == 0)
+    try database.retention.setPolicy("max_duration", to: nil)
+    #expect(try database.retention.cleanup().int("deleted_packages") == 1)
+  }
+
+  @Test("Between two batches a cleanup pauses, and holds no row and no table lock meanwhile")
+  func batchPause() throws {
+    let database = try installed(.immediate)
+    for age in ["60 days", "50 days"] { try database.submit([], age: age) }
+    try database.retention.setPolicy("batch_size", to: "1")
+    try database.retention.setPolicy("batch_pause", to: "1 minute")
+    let session = try database.connect()
+    let ended = DispatchSemaphore(value: 0)
+    Thread {
+      _ = try? session.query("CALL jam_cleanup()")
+      ended.signal()
+    }.start()
+    while try database.connection.query(
+      "SELECT FROM pg_stat_activity WHERE pid = \(session.processID) AND wait_event = 'PgSleep'"
+    ).first == nil {}
+    #expect(
+      try database.int(
+        "SELECT count(*) FROM pg_locks WHERE pid = \(session.processID) AND mode NOT IN ('AccessShareLock', 'ExclusiveLock')"
+      ) == 0
+    )
+    #expect(try database.int("SELECT count(*) FROM (SELECT FROM jam_work_packages FOR UPDATE NOWAIT) AS locked") == 2)
+    #expect(try database.retention.cleanup()["status"] == "skipped")
+    session.cancel()
+    ended.wait()
+  }
+
+  @Test("A row without an age stays, and the dry run says so", arguments: RefcountingMode.allCases)
+  func noAge(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.submit([], age: "50 days")
+    try database.put(hash(1))
+    try database.connection.execute(
+      "UPDATE jam_work_packages SET created_at = '-infinity'; UPDATE jam_preimages SET created_at = '-infinity'"
+    )
+    for dryRun in [true, false] {
+      let result = try database.retention.cleanup(cutoff: "now", dryRun: dryRun)
+      #expect(try result.int("deleted_packages") == 0 && result.int("deleted_preimages") == 0)
+    }
+  }
+
   @Test("Inside a transaction a dry run works and a real run says what to do")
   func transaction() throws {
     let database = try installed(.immediate)

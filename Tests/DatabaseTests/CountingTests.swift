@@ -100,6 +100,23 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM jam_reference_ledger") == 0)
   }
 
+  @Test("Inline content over max_inline_bytes is refused, at a put and at a put again")
+  func maxInlineBytes() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    try database.put(hash(1))
+    try database.retention.setPolicy("max_inline_bytes", to: "2")
+    for number in [1, 2] {
+      let error = try #require(throws: PostgresError.self) { try database.put(hash(number)) }
+      #expect(
+        error.sqlState == "54000" && error.message.contains("3 bytes")
+          && error.hint?.contains("max_inline_bytes") == true
+      )
+    }
+    try database.retention.setPolicy("max_inline_bytes", to: "3")
+    try database.put(hash(2))
+  }
+
   @Test("A referenced blob cannot be deleted by hand", arguments: RefcountingMode.allCases)
   func refusesDelete(mode: RefcountingMode) throws {
     let database = try TestDatabase(mode)

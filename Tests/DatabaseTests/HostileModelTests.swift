@@ -122,7 +122,12 @@ import Testing
     #expect(try real.int("deleted_documents") == 1 && real.int("deleted_notes") == 1 && real.int("deleted_blobs") == 5)
     try database.expectLaw()
     #expect(try database.retention.health().rows.allSatisfy { try $0.bool("ok") })
-    #expect(try database.retention.metrics().contains("cleanup_deleted_blobs"))
+    let metrics = try database.retention.metrics().split(separator: "\n").filter { !$0.hasPrefix("#") }
+    #expect(metrics.contains { $0.hasPrefix("Pr_fix_cleanup_deleted_blobs ") })
+    #expect(
+      metrics.allSatisfy { $0.wholeMatch(of: #/[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\})? [-+0-9.e]+/#) != nil },
+      "\(metrics)"
+    )
   }
 
   @Test("The same model gives the same bytes, and no generated name is longer than PostgreSQL keeps")

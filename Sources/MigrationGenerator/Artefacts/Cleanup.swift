@@ -85,6 +85,10 @@ extension RetentionSchema {
     return result
   }
 
+  /// A batch begins after the place where the last one ended, and nothing comes before `-infinity`: a row with that time
+  /// stays, as one without a time does.
+  private func hasAge(_ timestamp: SQL) -> SQL { "\(timestamp) > '-infinity'" }
+
   private func protectedAncestors(of name: String, alias: SQL, protected: SQL, depth: Int) -> [SQL] {
     table(name).foreignKeys.flatMap { key -> [SQL] in
       guard let parent = model.classes.first(where: { $0.table == key.parent }) else { return [] }
@@ -147,7 +151,10 @@ extension RetentionSchema {
     for dataClass in model.classes {
       let dying = dyingName(dataClass.table)
       let conditions =
-        ["r.\(Identifier(dataClass.timestamp)) < w.\(window(dataClass.name))"]
+        [
+          "r.\(Identifier(dataClass.timestamp)) < w.\(window(dataClass.name))",
+          hasAge("r.\(Identifier(dataClass.timestamp))"),
+        ]
         + conditions(dataClass, cutoff: "w.\(window(dataClass.name))", protected: "w.protected_statuses", dying: true)
       queries.append(
         """
@@ -217,7 +224,7 @@ extension RetentionSchema {
           JOIN \(blobTable) AS b ON b.\(key) = c.hash AND b.\(refcount) + c.delta = 0
         ) AS f
         CROSS JOIN policy AS w
-        WHERE f.created_at < w.\(window(blobs.plural))
+        WHERE f.created_at < w.\(window(blobs.plural)) AND \(hasAge("f.created_at"))
           AND (f.put_at < w.\(window(blobs.plural))) IS NOT FALSE
           AND NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = f.hash AND t.put_at >= w.\(window(blobs.plural)))
       )
@@ -380,10 +387,14 @@ extension RetentionSchema {
 
   private func batchName(_ name: String) -> QualifiedName { names.qualified("cleanup_\(name)_batch") }
 
-  private var caughtErrors: SQL {
+  /// What a batch does with errors; `expired` and `last_time` survive them, since variables are not rolled back.
+  private func caughtErrors(lastKey expired: SQL) -> SQL {
     """
     EXCEPTION
       WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+        -- Where the batch would have ended: after the last attempt the caller goes on from there.
+        after_time := coalesce(last_time, after_time);
+        after_key := coalesce(\(expired)[cardinality(\(expired))], after_key);
         outcome := 'retry';
         failure := SQLERRM;
         failure_state := SQLSTATE;
@@ -497,7 +508,7 @@ extension RetentionSchema {
         after_time := last_time;
         after_key := expired[cardinality(expired)];
         outcome := 'more';
-      \(caughtErrors)
+      \(caughtErrors(lastKey: "expired"))
       END
       """
     return createBatch(
@@ -569,7 +580,7 @@ extension RetentionSchema {
         after_time := last_time;
         after_key := unreferenced[cardinality(unreferenced)];
         outcome := 'more';
-      \(caughtErrors)
+      \(caughtErrors(lastKey: "unreferenced"))
       END
       """
     return createBatch(
@@ -725,15 +736,15 @@ extension RetentionSchema {
         END IF;
         IF batch.outcome = 'retry' THEN
           attempts := attempts + 1;
-          result := CASE WHEN attempts < 3 THEN result ELSE 'partial' END;
-          problem := CASE WHEN attempts < 3 THEN problem ELSE batch.failure END;
-          -- After three attempts this class waits for the next run.
-          EXIT WHEN attempts >= 3;
-        ELSE
-          attempts := 0;
-          \(time) := batch.after_time;
-          \(key) := batch.after_key;
+          CONTINUE WHEN attempts < 3;
+          -- After three attempts this batch waits for the next run; where its end is unknown, so does the whole class.
+          result := 'partial';
+          problem := pg_catalog.format('a batch of %s was skipped: %s', \(literal: name), batch.failure);
+          EXIT WHEN batch.after_key IS NOT DISTINCT FROM \(key);
         END IF;
+        attempts := 0;
+        \(time) := batch.after_time;
+        \(key) := batch.after_key;
       END LOOP;
       """
   }

@@ -31,9 +31,26 @@ extension RetentionSchema {
     // digits, which would join a run that follows: an odd number of backslashes before the run tells.
     let hash: SQL =
       columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.decode(d.digits, 'hex')" : "d.digits"
+    let slice = 1 << 23
     let body: SQL = """
         SELECT \(hash)
-        FROM pg_catalog.regexp_matches(pg_catalog.encode(content, 'escape'), '\\\\*[0-9a-f]{64,}', 'g') AS m (run)
+        -- Large values in slices: a text of more than 256 million characters cannot be searched. OFFSET 0: they are fetched
+        -- and decompressed once.
+        FROM (SELECT content || ''::bytea AS bytes OFFSET 0) AS c
+        CROSS JOIN pg_catalog.generate_series(0, (pg_catalog.octet_length(content) - 1) / \(slice)) AS n
+        -- A slice reaches one byte back and 64 on, to see where runs begin and end; what touches its edges is the
+        -- neighbour's.
+        CROSS JOIN LATERAL (
+          SELECT pg_catalog.encode(pg_catalog.substring(c.bytes, n * \(slice) + (n = 0)::integer, \(slice + 65) - (n = 0)::integer), 'escape') AS characters
+        ) AS s
+        CROSS JOIN LATERAL (
+          SELECT CASE WHEN n = 0 THEN s.characters ELSE pg_catalog.ltrim(s.characters, '0123456789abcdef') END AS characters
+        ) AS b
+        CROSS JOIN LATERAL (
+          SELECT CASE WHEN (n + 1) * \(slice)::bigint + 64 > pg_catalog.octet_length(content) THEN b.characters
+            ELSE pg_catalog.rtrim(b.characters, '0123456789abcdef') END AS characters
+        ) AS e
+        CROSS JOIN LATERAL pg_catalog.regexp_matches(e.characters, '\\\\*[0-9a-f]{64,}', 'g') AS m (run)
         CROSS JOIN LATERAL (SELECT pg_catalog.ltrim(m.run[1], '\\') AS run) AS l
         CROSS JOIN LATERAL (
           -- encode() writes a high byte as \\ooo: after an odd number of backslashes, three digits are not content.
@@ -162,8 +179,10 @@ extension RetentionSchema {
         -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
         DELETE FROM \(ledger) AS l WHERE l.hash IS NULL;
         IF FOUND THEN
+          \(appendStorageDrift)
           \(appendDrift)
         END IF;
+        \(foldStorage)
 
         WITH pending AS MATERIALIZED (
           SELECT l.hash, sum(l.delta)::bigint AS delta, max(l.recorded_at) FILTER (WHERE l.is_put) AS put_at
@@ -244,6 +263,7 @@ extension RetentionSchema {
         \(requireReadCommitted)
         -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
         PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+        \(appendStorageDrift)
         \(appendDrift)
         GET DIAGNOSTICS corrected = ROW_COUNT;
         PERFORM \(names.qualified("fold_references"))();
@@ -254,7 +274,7 @@ extension RetentionSchema {
       CREATE OR REPLACE FUNCTION \(function)() RETURNS bigint
       LANGUAGE plpgsql \(ownerRights)
       AS \(body.dollarQuoted());
-      COMMENT ON FUNCTION \(function)() IS 'Corrects every count that differs from the references that rows hold; returns how many. Exact while others write: the drift is taken in one snapshot.';
+      COMMENT ON FUNCTION \(function)() IS 'Corrects every count that differs from the references that rows hold, and the totals of the storage; returns how many counts. Exact while others write: the drift is taken in one snapshot.';
       \(revoke("FUNCTION", "\(function)()"))
       """
   }

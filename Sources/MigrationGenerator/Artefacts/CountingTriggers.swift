@@ -201,11 +201,14 @@ extension RetentionSchema {
     columns.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
   }
 
-  private var blobFunction: (own: QualifiedName, put: QualifiedName, deletion: QualifiedName, rows: QualifiedName) {
+  private var blobFunction:
+    (own: QualifiedName, put: QualifiedName, deletion: QualifiedName, rows: QualifiedName, size: QualifiedName)
+  {
     let blobTable = table(blobs.table)
     return (
       functionName(blobTable, "own_refcount"), functionName(blobTable, "record_put"),
-      functionName(blobTable, "refuse_delete"), functionName(blobTable, "record_rows")
+      functionName(blobTable, "refuse_delete"), functionName(blobTable, "record_rows"),
+      functionName(blobTable, "record_size")
     )
   }
 
@@ -271,14 +274,23 @@ extension RetentionSchema {
         IF TG_OP = 'INSERT' THEN
           -- The marker makes the next fold look for references that came before their blob.
           INSERT INTO \(ledger) (hash, delta) SELECT g.\(key), 0 FROM gained AS g;
+          \(recordStorage("", of: "gained"))
         ELSIF TG_OP = 'DELETE' THEN
           INSERT INTO \(ledger) (hash, delta) SELECT o.\(key), o.\(refcount) FROM lost AS o WHERE o.\(refcount) <> 0;
           DELETE FROM \(puts) AS t USING lost AS o WHERE t.hash = o.\(key);
+          \(recordStorage("-", of: "lost"))
         ELSE
           INSERT INTO \(ledger) (hash, delta) SELECT b.\(key), b.\(refcount) FROM ONLY \(blobTable) AS b WHERE b.\(refcount) <> 0;
           DELETE FROM \(puts);
+          \(recordStorage("-", of: "ONLY \(blobTable)"))
           \(recountAboveReadCommitted)
         END IF;
+        RETURN NULL;
+      END
+      """
+    let size: SQL = """
+      BEGIN
+        \(recordStorageChange)
         RETURN NULL;
       END
       """
@@ -300,7 +312,8 @@ extension RetentionSchema {
         ),
         create(function.put, put, "Remembers that a blob was put again."),
         create(function.deletion, deletion, "Refuses to delete a blob that something refers to."),
-        create(function.rows, rows, "Keeps the law when blobs arrive or go."),
+        create(function.rows, rows, "Keeps the law, and the totals of the storage, when blobs arrive or go."),
+        create(function.size, size, "Keeps the totals of the storage when a blob changes its size or its place."),
       ],
       separator: "\n\n"
     )
@@ -327,6 +340,10 @@ extension RetentionSchema {
         FOR EACH ROW WHEN (NOT (
           \(isOwnChange)))
         EXECUTE FUNCTION \(function.put)();
+      CREATE OR REPLACE TRIGGER \(name("record_size"))
+        AFTER UPDATE OF \(Identifier(blobs.size)), \(Identifier(blobs.storageClass)) ON \(blobTable)
+        FOR EACH ROW WHEN (OLD.\(Identifier(blobs.size)) IS DISTINCT FROM NEW.\(Identifier(blobs.size)) OR OLD.\(Identifier(blobs.storageClass)) IS DISTINCT FROM NEW.\(Identifier(blobs.storageClass)))
+        EXECUTE FUNCTION \(function.size)();
       CREATE OR REPLACE TRIGGER \(name("refuse_delete"))
         BEFORE DELETE ON \(blobTable)
         FOR EACH ROW WHEN (NOT (
@@ -367,8 +384,8 @@ extension RetentionSchema {
       ["count_insert", "count_delete", "count_truncate", "count_update"].map { (table.name, $0) }
     }
     let guarding = [
-      "own_refcount_insert", "own_refcount_update", "record_put", "refuse_delete", "record_insert", "record_delete",
-      "record_truncate",
+      "own_refcount_insert", "own_refcount_update", "record_put", "record_size", "refuse_delete", "record_insert",
+      "record_delete", "record_truncate",
     ].map { (blobs.table, $0) }
     let rows = (counted + guarding).map { table, purpose -> SQL in
       "(\(literal: names.table(table).quoted), \(literal: table), \(literal: names.identifier(of: table, purpose).name))"

@@ -13,6 +13,16 @@ extension RetentionSchema {
     )
   }
 
+  /// A metric's name may hold letters, digits, `_` and `:` only, and begins with no digit (Prometheus data model); a prefix
+  /// may be anything.
+  private func metricName(_ name: String) -> String {
+    let allowed = names.identifier(name).name.unicodeScalars.map { scalar -> Character in
+      scalar.isASCII && (scalar.properties.isAlphabetic || ("0"..."9").contains(Character(scalar)) || scalar == "_")
+        ? Character(scalar) : "_"
+    }
+    return (allowed.first?.isNumber == true ? "_" : "") + String(allowed)
+  }
+
   private var metricsView: SQL {
     let view = names.qualified("metrics")
     func metric(
@@ -23,7 +33,7 @@ extension RetentionSchema {
       _ value: SQL,
       from source: SQL = ""
     ) -> SQL {
-      "SELECT \(literal: names.identifier(name).name)::text AS name, \(literal: type)::text AS type, \(literal: help)::text AS help, \(labels) AS labels, (\(value))::double precision AS value\(source)"
+      "SELECT \(literal: metricName(name))::text AS name, \(literal: type)::text AS type, \(literal: help)::text AS help, \(labels) AS labels, (\(value))::double precision AS value\(source)"
     }
     let deleted = ([blobs.plural] + model.classes.reversed().map(\.name)).map { name in
       metric(
@@ -36,15 +46,14 @@ extension RetentionSchema {
     let statuses: SQL = """
       \(metric("cleanup_runs_total", "counter", "Cleanup runs that have ended, by status.", labels: "format('status=\"%s\"', s.status)", "SELECT count(*) FROM \(runs) AS r WHERE r.status = s.status AND NOT r.dry_run", from: "\nFROM unnest(ARRAY['completed', 'partial', 'skipped', 'disabled', 'refused', 'failed', 'interrupted']) AS s (status)"))
       """
-    let storage = ["rows", "bytes"].map { unit -> SQL in
-      let value: SQL = unit == "rows" ? "count(*)" : "coalesce(sum(b.\(Identifier(blobs.size))), 0)"
-      return metric(
+    let stored = [("rows", "blobs"), ("bytes", "bytes")].map { unit, column in
+      metric(
         "\(blobs.plural)_\(unit)",
         "gauge",
         "Blobs by storage class: \(unit).",
-        labels: "format('storage_class=\"%s\"', coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db'))",
-        value,
-        from: "\nFROM \(blobTable) AS b\nGROUP BY coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db')"
+        labels: "format('storage_class=\"%s\"', s.storage_class)",
+        "s.\(Identifier(column))",
+        from: " FROM \(storage) AS s"
       )
     }
     let last: SQL = "FROM \(runs) AS r WHERE r.status = 'completed' AND NOT r.dry_run"
@@ -92,7 +101,7 @@ extension RetentionSchema {
           "References to blobs that are not here.",
           "SELECT coalesce(sum(u.refcount), 0) FROM \(unresolved) AS u"
         ),
-      ] + storage
+      ] + stored
     return """
       CREATE OR REPLACE VIEW \(view) AS
       \(SQL.joined(metrics, separator: "\nUNION ALL\n"));

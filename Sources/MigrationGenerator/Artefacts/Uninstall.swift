@@ -17,10 +17,13 @@ extension RetentionSchema {
     let triggerFunctions =
       referringTables.flatMap { table, _ in ["count_rows", "count_update"].map { names.identifier(of: table.name, $0) }
       }
-      + ["own_refcount", "record_put", "refuse_delete", "record_rows"].map { names.identifier(of: blobs.table, $0) }
-    let views = ["health", "metrics", "counting_triggers", "\(blobs.singular)_refcounts", "references"]
+      + ["own_refcount", "record_put", "refuse_delete", "record_rows", "record_size"].map {
+        names.identifier(of: blobs.table, $0)
+      }
+    let views = ["health", "metrics", "counting_triggers", "storage", "\(blobs.singular)_refcounts", "references"]
     let tables = [
-      "reference_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies", "cleanup_runs",
+      "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
+      "cleanup_runs",
       "retention_policy", "schema_migrations",
     ]
     return Artefact(
@@ -36,7 +39,7 @@ extension RetentionSchema {
           // The functions of triggers take their triggers along.
           + triggerFunctions.map { "DROP FUNCTION IF EXISTS \(QualifiedName(names.schema, $0)) CASCADE;" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("cleanup_finish"));"]
-          + views.prefix(3).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
+          + views.prefix(4).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + functions.filter { $0 != "cleanup_finish" }.map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + views.suffix(2).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("scan_hashes"));"]
