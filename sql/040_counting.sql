@@ -56,7 +56,7 @@ FROM (
   UNION ALL
   SELECT s.hash, 'jam_work_reports'::text AS table_name, 'traces'::text AS column_name, r.id::text AS row_id FROM public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
 ) AS e
-WHERE e.hash <> '';
+WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024;
 COMMENT ON VIEW public.jam_references IS 'Every reference that a row holds, once per occurrence. Reads the tables themselves: the truth that counting is checked against.';
 
 CREATE OR REPLACE VIEW public.jam_preimage_refcounts AS
@@ -78,7 +78,7 @@ LEFT JOIN (
 COMMENT ON VIEW public.jam_preimage_refcounts IS 'The exact number of references of each blob: stored in its row plus pending in the ledger.';
 
 CREATE OR REPLACE FUNCTION public.jam_verify_refcounts() RETURNS TABLE (hash text, expected bigint, counted bigint)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $jam$
   SELECT coalesce(held.hash, kept.hash), coalesce(held.n, 0), coalesce(kept.n, 0)
   FROM (
@@ -98,6 +98,7 @@ AS $jam$
   WHERE coalesce(held.n, 0) <> coalesce(kept.n, 0)
 $jam$;
 COMMENT ON FUNCTION public.jam_verify_refcounts() IS 'The hashes whose count differs from the references that rows hold; none: the law holds. Reads everything, locks nothing, works on a standby.';
+REVOKE ALL ON FUNCTION public.jam_verify_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_fold_references() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
@@ -246,7 +247,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $jam$
 BEGIN
   -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
-  PERFORM FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE h.hash <> '') AS b
+  PERFORM FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE pg_catalog.octet_length(h.hash) BETWEEN 1 AND 1024) AS b
   WHERE pg_catalog.pg_advisory_xact_lock_shared(2130227520, b.bucket) IS NOT NULL;
 
   INSERT INTO public.jam_reference_ledger (hash, delta, is_put)
@@ -261,10 +262,11 @@ COMMENT ON FUNCTION public.jam_touch_preimages(text[]) IS 'Returns those hashes 
 REVOKE ALL ON FUNCTION public.jam_touch_preimages(text[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_referrers(hash text) RETURNS TABLE (table_name text, column_name text, row_id text)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $jam$
   SELECT r.table_name, r.column_name, r.row_id FROM public.jam_references AS r WHERE r.hash = $1
 $jam$;
 COMMENT ON FUNCTION public.jam_referrers(text) IS 'Who holds a blob: one row per reference. Reads the referring tables.';
+REVOKE ALL ON FUNCTION public.jam_referrers(text) FROM PUBLIC;
 
 COMMIT;

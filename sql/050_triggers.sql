@@ -22,7 +22,7 @@ BEGIN
       FROM (
         SELECT r.code_hash AS hash FROM gained AS r
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
@@ -51,7 +51,7 @@ BEGIN
       FROM (
         SELECT r.code_hash AS hash FROM lost AS r
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
@@ -78,7 +78,7 @@ BEGIN
     FROM (
       SELECT r.code_hash AS hash FROM ONLY public.jam_services AS r
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -103,7 +103,7 @@ BEGIN
       UNION ALL
       SELECT r.code_hash AS hash, -1 AS delta FROM (SELECT OLD.code_hash AS code_hash) AS r
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
     HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
   ), free AS MATERIALIZED (
@@ -157,7 +157,7 @@ BEGIN
       FROM (
         SELECT r.code_hash AS hash FROM gained AS r
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
@@ -186,7 +186,7 @@ BEGIN
       FROM (
         SELECT r.code_hash AS hash FROM lost AS r
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
@@ -213,7 +213,7 @@ BEGIN
     FROM (
       SELECT r.code_hash AS hash FROM ONLY public.jam_service_versions AS r
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -238,7 +238,7 @@ BEGIN
       UNION ALL
       SELECT r.code_hash AS hash, -1 AS delta FROM (SELECT OLD.code_hash AS code_hash) AS r
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
     HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
   ), free AS MATERIALIZED (
@@ -292,7 +292,7 @@ BEGIN
       FROM (
         SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
@@ -321,7 +321,7 @@ BEGIN
       FROM (
         SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
@@ -348,7 +348,7 @@ BEGIN
     FROM (
       SELECT a.hash FROM ONLY public.jam_work_packages AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -373,7 +373,7 @@ BEGIN
       UNION ALL
       SELECT a.hash, -1 AS delta FROM (SELECT OLD.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
     HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
   ), free AS MATERIALIZED (
@@ -427,7 +427,7 @@ BEGIN
       FROM (
         SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
@@ -456,7 +456,7 @@ BEGIN
       FROM (
         SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
@@ -483,7 +483,7 @@ BEGIN
     FROM (
       SELECT a.hash FROM ONLY public.jam_work_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -508,7 +508,7 @@ BEGIN
       UNION ALL
       SELECT a.hash, -1 AS delta FROM (SELECT OLD.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
     HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
   ), free AS MATERIALIZED (
@@ -564,7 +564,7 @@ BEGIN
         UNION ALL
         SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
@@ -595,7 +595,7 @@ BEGIN
         UNION ALL
         SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       ) AS e
-      WHERE e.hash <> ''
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
@@ -624,7 +624,7 @@ BEGIN
       UNION ALL
       SELECT s.hash FROM ONLY public.jam_work_reports AS r, public.jam_scan_hashes(r.traces) AS s (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -653,7 +653,7 @@ BEGIN
       UNION ALL
       SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
     HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
   ), free AS MATERIALIZED (
@@ -703,6 +703,10 @@ DECLARE
   limit_bytes bigint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
+    IF octet_length(NEW.hash) > 1024 THEN
+      RAISE EXCEPTION 'the key of a preimage has % bytes, which is too long to be referred to (limit: 1024 bytes)',
+        octet_length(NEW.hash) USING ERRCODE = 'program_limit_exceeded';
+    END IF;
     NEW.refcount := 0;
   ELSE
     IF NEW.hash <> OLD.hash THEN

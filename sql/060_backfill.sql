@@ -10,6 +10,16 @@
 
 BEGIN;
 
+DO $jam$
+BEGIN
+  IF EXISTS (SELECT FROM public.jam_preimages AS b WHERE pg_catalog.octet_length(b.hash) > 1024) THEN
+    RAISE EXCEPTION USING
+      MESSAGE = 'jam_preimages has keys of more than 1024 bytes, whose references would not be counted',
+      ERRCODE = 'program_limit_exceeded', HINT = 'Give those rows shorter keys first.';
+  END IF;
+END
+$jam$;
+
 SELECT public.jam_repair_refcounts();
 
 COMMIT;

@@ -12,7 +12,7 @@ BEGIN;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_preview(cutoff timestamptz DEFAULT NULL)
 RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
-LANGUAGE sql STABLE
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $jam$
 WITH policy AS MATERIALIZED (
   SELECT p.protected_statuses,
@@ -65,7 +65,7 @@ changes AS MATERIALIZED (
       UNION ALL
       SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_items AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)) AS k
     ) AS e
-    WHERE e.hash <> ''
+    WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
   ) AS c
   GROUP BY c.hash
 ), dying_preimages AS (
@@ -96,6 +96,7 @@ UNION ALL
 SELECT 'preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d
 $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_preview(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
+REVOKE ALL ON FUNCTION public.jam_cleanup_preview(timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_start(
   IN given_cutoff timestamptz, IN take_over boolean, INOUT dry_run boolean, OUT run_id bigint, OUT status text,

@@ -17,7 +17,9 @@ public enum MigrationGenerator {
       schema.backfill(),
       schema.cleanup(),
       schema.observability(),
+      schema.grants(),
       schema.uninstall(),
+      schema.revokedGrants(),
     ].map { $0.rendered() }
   }
 }

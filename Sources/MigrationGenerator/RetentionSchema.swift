@@ -74,6 +74,15 @@ struct RetentionSchema {
 
   // MARK: Edges
 
+  /// The longest key of a blob, in bytes. An index entry has at most about 2700, so a longer text can name no blob, and
+  /// as a reference that waits for one it would make a fold fail.
+  static let maximumKeyBytes = 1024
+
+  /// Whether a value can name a blob at all; NULL and the empty one do not.
+  func isKey(_ value: SQL) -> SQL {
+    "pg_catalog.octet_length(\(value)) BETWEEN 1 AND \(Self.maximumKeyBytes)"
+  }
+
   /// The keys that one edge yields over the rows of `source`, which has the alias `r`.
   func keys(of edge: Reference, from source: SQL, selecting extra: SQL = "") -> SQL {
     switch edge.kind {

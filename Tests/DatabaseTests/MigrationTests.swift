@@ -30,7 +30,9 @@ import Testing
     try database.migrateWithPsql()
     try database.migrateWithPsql()
     #expect(try database.retention.cleanup()["status"] == "completed")
-    let uninstall = try #require(MigrationGenerator.files(for: database.model).last)
+    let uninstall = try #require(
+      MigrationGenerator.files(for: database.model).first { $0.path == "uninstall/uninstall.sql" }
+    )
     try database.connection.execute("\(raw: uninstall.text)")
     #expect(
       try database.int(

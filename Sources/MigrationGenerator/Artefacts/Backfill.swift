@@ -12,7 +12,23 @@ extension RetentionSchema {
         "References: \(edges.joined(separator: ", ")).",
       ],
       locks: ["no table locks; the rows of corrected blobs until COMMIT: submits go on, a put of such a blob waits"],
-      body: "SELECT \(names.qualified("repair_refcounts"))();"
+      body: """
+        DO \(refuseLongKeys.dollarQuoted());
+
+        SELECT \(names.qualified("repair_refcounts"))();
+        """
     )
+  }
+
+  private var refuseLongKeys: SQL {
+    """
+    BEGIN
+      IF EXISTS (SELECT FROM \(blobTable) AS b WHERE pg_catalog.octet_length(b.\(key)) > \(Self.maximumKeyBytes)) THEN
+        RAISE EXCEPTION USING
+          MESSAGE = \(literal: "\(blobs.table) has keys of more than \(Self.maximumKeyBytes) bytes, whose references would not be counted"),
+          ERRCODE = 'program_limit_exceeded', HINT = 'Give those rows shorter keys first.';
+      END IF;
+    END
+    """
   }
 }

@@ -198,7 +198,7 @@ extension RetentionSchema {
           FROM (
             \(edgeSources.isEmpty ? "SELECT NULL::\(keyType) AS hash, 0 AS delta" : SQL.joined(edgeSources, separator: "\nUNION ALL\n"))
           ) AS e
-          WHERE e.hash <> ''
+          WHERE \(isKey("e.hash"))
         ) AS c
         GROUP BY c.hash
       )
@@ -240,9 +240,10 @@ extension RetentionSchema {
     return """
       CREATE OR REPLACE FUNCTION \(function)(cutoff timestamptz DEFAULT NULL)
       RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
-      LANGUAGE sql STABLE
+      LANGUAGE sql STABLE \(ownerRights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
+      \(revoke("FUNCTION", "\(function)(timestamptz)"))
       """
   }
 

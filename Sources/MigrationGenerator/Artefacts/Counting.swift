@@ -89,7 +89,7 @@ extension RetentionSchema {
       FROM (
         \(SQL.joined(edges, separator: "\nUNION ALL\n"))
       ) AS e
-      WHERE e.hash <> '';
+      WHERE \(isKey("e.hash"));
       COMMENT ON VIEW \(view) IS 'Every reference that a row holds, once per occurrence. Reads the tables themselves: the truth that counting is checked against.';
       """
   }
@@ -139,9 +139,10 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS TABLE (hash \(keyType), expected bigint, counted bigint)
-      LANGUAGE sql STABLE
+      LANGUAGE sql STABLE \(ownerRights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)() IS 'The hashes whose count differs from the references that rows hold; none: the law holds. Reads everything, locks nothing, works on a standby.';
+      \(revoke("FUNCTION", "\(function)()"))
       """
   }
 
@@ -284,7 +285,7 @@ extension RetentionSchema {
     let body: SQL = """
       BEGIN
         -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
-        PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE h.hash <> '') AS b
+        PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE \(isKey("h.hash"))) AS b
         WHERE pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), b.bucket) IS NOT NULL;
 
         INSERT INTO \(ledger) (hash, delta, is_put)
@@ -311,9 +312,10 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)(hash \(keyType)) RETURNS TABLE (table_name text, column_name text, row_id text)
-      LANGUAGE sql STABLE
+      LANGUAGE sql STABLE \(ownerRights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(keyType)) IS 'Who holds a blob: one row per reference. Reads the referring tables.';
+      \(revoke("FUNCTION", "\(function)(\(keyType))"))
       """
   }
 }

@@ -83,7 +83,7 @@ extension RetentionSchema {
       FROM (
         \(keys(of: edges, from: "gained"))
       ) AS e
-      WHERE e.hash <> ''
+      WHERE \(isKey("e.hash"))
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
       HAVING \(lockShared("e.hash"))
@@ -93,7 +93,7 @@ extension RetentionSchema {
       FROM (
         \(keys(of: edges, from: "lost"))
       ) AS e
-      WHERE e.hash <> ''
+      WHERE \(isKey("e.hash"))
       GROUP BY e.hash
       """
     // TRUNCATE holds its lock on the whole table already and cannot see what other snapshots see; the ledger takes it all.
@@ -110,7 +110,7 @@ extension RetentionSchema {
           FROM (
             \(keys(of: edges, from: "ONLY \(names.table(table.name))"))
           ) AS e
-          WHERE e.hash <> ''
+          WHERE \(isKey("e.hash"))
           GROUP BY e.hash;
           \(recountAboveReadCommitted)
         END IF;
@@ -150,7 +150,7 @@ extension RetentionSchema {
         UNION ALL
         \(keys(of: edges, from: row("OLD"), selecting: ", -1 AS delta"))
       ) AS e
-      WHERE e.hash <> ''
+      WHERE \(isKey("e.hash"))
       GROUP BY e.hash
       HAVING sum(e.delta) <> 0 AND \(lockShared("e.hash"))
       """
@@ -219,6 +219,10 @@ extension RetentionSchema {
         limit_bytes bigint;
       BEGIN
         IF TG_OP = 'INSERT' THEN
+          IF octet_length(NEW.\(key)) > \(Self.maximumKeyBytes) THEN
+            RAISE EXCEPTION 'the key of a \(comment: blobs.singular) has % bytes, which is too long to be referred to (limit: \(Self.maximumKeyBytes) bytes)',
+              octet_length(NEW.\(key)) USING ERRCODE = 'program_limit_exceeded';
+          END IF;
           NEW.\(refcount) := 0;
         ELSE
           IF NEW.\(key) <> OLD.\(key) THEN

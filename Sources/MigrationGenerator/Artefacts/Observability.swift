@@ -136,7 +136,7 @@ extension RetentionSchema {
       SELECT 'last success',
         coalesce(r.finished_at, p.installed_at) > pg_catalog.now() - interval '2 days' OR p.retention_days <= 0,
         coalesce('last completed cleanup: ' || r.finished_at::text, 'no completed cleanup yet'),
-        'Look at the latest rows of \(comment: runs.quoted.replacing("'", with: "''")) and at the scheduler.'
+        \(literal: "Look at the latest rows of \(runs.quoted) and at the scheduler.")
       FROM \(policy) AS p
       LEFT JOIN LATERAL (
         SELECT max(c.finished_at) AS finished_at FROM \(runs) AS c WHERE c.status = 'completed' AND NOT c.dry_run

@@ -65,7 +65,7 @@ extension RetentionSchema {
           stored      bigint NOT NULL,
           delta       bigint NOT NULL
         );
-        COMMENT ON TABLE \(anomalies) IS 'Folds that would have taken a refcount below zero; it was set to zero instead. Each one means that counting was bypassed: run \(comment: names.identifier("verify_refcounts").quoted)().';
+        COMMENT ON TABLE \(anomalies) IS \(literal: "Folds that would have taken a refcount below zero; it was set to zero instead. Each one means that counting was bypassed: run \(names.identifier("verify_refcounts").quoted)().");
 
         CREATE SEQUENCE IF NOT EXISTS \(adjustments);
         COMMENT ON SEQUENCE \(adjustments) IS 'Counts the adjustments of refcount. A sequence, because it blocks nobody; rolled back adjustments count too.';

@@ -1,0 +1,123 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// The three roles, none of which may log in: people and programs are made members.
+  private var roles: (application: Identifier, reader: Identifier, operator: Identifier) {
+    (names.identifier("application"), names.identifier("reader"), names.identifier("operator"))
+  }
+
+  /// `optional/roles.sql`: who may do what.
+  func grants() -> Artefact {
+    let (application, reader, `operator`) = roles
+    let create = [application, reader, `operator`].map { role -> SQL in
+      """
+      IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = \(literal: role.name)) THEN
+        CREATE ROLE \(role) NOLOGIN;
+      END IF;
+      """
+    }
+    let createRoles: SQL = """
+      BEGIN
+        \(SQL.joined(create, separator: "\n"))
+        -- The runner's record, where the files were applied with the runner.
+        IF pg_catalog.to_regclass(\(literal(names.qualified("schema_migrations")))) IS NOT NULL THEN
+          GRANT SELECT ON \(names.qualified("schema_migrations")) TO \(reader);
+        END IF;
+      END
+      """
+    let readable = [
+      names.qualified("references"), names.qualified("\(blobs.singular)_refcounts"),
+      names.qualified("counting_triggers"),
+      storage, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
+      names.qualified("refcount_anomalies"),
+    ].map { name -> SQL in "\(name)" }
+    let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
+    }
+    let steps =
+      ["cleanup_start", "cleanup_hold", "cleanup_finish"].map { names.qualified($0) }
+      + (model.classes.map(\.name) + [blobs.plural]).map { names.qualified("cleanup_\($0)_batch") }
+    let orders =
+      (steps + [
+        names.qualified("fold_references"), names.qualified("repair_refcounts"),
+        names.qualified("touch_\(blobs.plural)"),
+      ]).map { name -> SQL in "\(name)" }
+    let settings =
+      (["retention_days"] + (model.classes.map(\.name) + [blobs.plural]).map { "\($0)_retention_days" }
+      + [
+        "dry_run", "batch_size", "batch_pause", "max_duration", "protected_statuses", "max_delete_fraction",
+        "offload_threshold_bytes", "max_inline_bytes",
+      ]).map { column -> SQL in "\(Identifier(column))" }
+    return Artefact(
+      path: "optional/roles.sql",
+      kind: .repeatable,
+      purpose: [
+        "Roles to grant to people and programs; none of them may log in. Apply it after the other files, and again after",
+        "a file that adds an object.",
+        "\(application.quoted): submits and uploads. \(reader.quoted): looks at metrics, runs, counts; reads no blob.",
+        "\(`operator`.quoted): a reader who may also clean up, fold, repair and change the policy.",
+      ],
+      locks: ["none on tables"],
+      body: """
+        DO \(createRoles.dollarQuoted());
+
+        GRANT USAGE ON SCHEMA \(names.schema) TO \(application), \(reader), \(`operator`);
+
+        -- It cannot delete: that is the retention's work. refcount is the database's whatever it writes there.
+        GRANT SELECT, INSERT, UPDATE ON
+          \(SQL.joined(model.tables.map { "\(names.table($0.name))" }))
+        TO \(application);
+        GRANT EXECUTE ON FUNCTION \(names.qualified("touch_\(blobs.plural)")) TO \(application);
+
+        GRANT SELECT ON
+          \(SQL.joined(readable))
+        TO \(reader);
+        GRANT EXECUTE ON FUNCTION
+          \(SQL.joined(questions))
+        TO \(reader);
+
+        GRANT \(reader) TO \(`operator`);
+        GRANT EXECUTE ON PROCEDURE \(names.qualified("cleanup")), \(names.qualified("cleanup_next_transaction")) TO \(`operator`);
+        GRANT EXECUTE ON FUNCTION
+          \(SQL.joined(orders))
+        TO \(`operator`);
+        GRANT UPDATE (
+          \(SQL.joined(settings))
+        ) ON \(policy) TO \(`operator`);
+        """
+    )
+  }
+
+  /// `uninstall/roles.sql`: takes back what `optional/roles.sql` has given.
+  func revokedGrants() -> Artefact {
+    let (application, reader, `operator`) = roles
+    let drops = [`operator`, reader, application].map { role -> SQL in
+      """
+      IF EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = \(literal: role.name)) THEN
+        REVOKE ALL ON ALL TABLES IN SCHEMA \(names.schema) FROM \(role);
+        REVOKE ALL ON ALL ROUTINES IN SCHEMA \(names.schema) FROM \(role);
+        REVOKE ALL ON SCHEMA \(names.schema) FROM \(role);
+        BEGIN
+          DROP ROLE \(role);
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+          RAISE NOTICE 'role % stays: it has rights elsewhere', \(literal: role.name);
+        END;
+      END IF;
+      """
+    }
+    let body: SQL = """
+      BEGIN
+        \(SQL.joined(drops, separator: "\n"))
+      END
+      """
+    return Artefact(
+      path: "uninstall/roles.sql",
+      kind: .repeatable,
+      purpose: [
+        "Takes back the rights of optional/roles.sql, and drops those of its roles that have no rights elsewhere."
+      ],
+      locks: ["none on tables"],
+      body: "DO \(body.dollarQuoted());"
+    )
+  }
+}
