@@ -12,7 +12,7 @@
 BEGIN;
 
 CREATE OR REPLACE FUNCTION public.jam_services_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -92,7 +92,7 @@ COMMENT ON FUNCTION public.jam_services_count_rows() IS 'Counts the references o
 REVOKE ALL ON FUNCTION public.jam_services_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_services_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -147,7 +147,7 @@ CREATE OR REPLACE TRIGGER jam_services_count_update
   EXECUTE FUNCTION public.jam_services_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -227,7 +227,7 @@ COMMENT ON FUNCTION public.jam_service_versions_count_rows() IS 'Counts the refe
 REVOKE ALL ON FUNCTION public.jam_service_versions_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -282,7 +282,7 @@ CREATE OR REPLACE TRIGGER jam_service_versions_count_update
   EXECUTE FUNCTION public.jam_service_versions_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -362,7 +362,7 @@ COMMENT ON FUNCTION public.jam_work_packages_count_rows() IS 'Counts the referen
 REVOKE ALL ON FUNCTION public.jam_work_packages_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -417,7 +417,7 @@ CREATE OR REPLACE TRIGGER jam_work_packages_count_update
   EXECUTE FUNCTION public.jam_work_packages_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -497,7 +497,7 @@ COMMENT ON FUNCTION public.jam_work_items_count_rows() IS 'Counts the references
 REVOKE ALL ON FUNCTION public.jam_work_items_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -552,7 +552,7 @@ CREATE OR REPLACE TRIGGER jam_work_items_count_update
   EXECUTE FUNCTION public.jam_work_items_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -638,7 +638,7 @@ COMMENT ON FUNCTION public.jam_work_reports_count_rows() IS 'Counts the referenc
 REVOKE ALL ON FUNCTION public.jam_work_reports_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -697,7 +697,7 @@ CREATE OR REPLACE TRIGGER jam_work_reports_count_update
   EXECUTE FUNCTION public.jam_work_reports_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_own_refcount() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 DECLARE
   limit_bytes bigint;
@@ -731,7 +731,7 @@ COMMENT ON FUNCTION public.jam_preimages_own_refcount() IS 'The database owns re
 REVOKE ALL ON FUNCTION public.jam_preimages_own_refcount() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_record_put() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 BEGIN
   -- Keeps a deletion away until this put is committed and seen.
@@ -744,7 +744,7 @@ COMMENT ON FUNCTION public.jam_preimages_record_put() IS 'Remembers that a blob 
 REVOKE ALL ON FUNCTION public.jam_preimages_record_put() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_refuse_delete() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 DECLARE
   held bigint;
@@ -771,7 +771,7 @@ COMMENT ON FUNCTION public.jam_preimages_refuse_delete() IS 'Refuses to delete a
 REVOKE ALL ON FUNCTION public.jam_preimages_refuse_delete() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_record_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 BEGIN
   IF TG_OP = 'INSERT' THEN
@@ -807,7 +807,7 @@ COMMENT ON FUNCTION public.jam_preimages_record_rows() IS 'Keeps the law, and th
 REVOKE ALL ON FUNCTION public.jam_preimages_record_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_record_size() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 BEGIN
   INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)

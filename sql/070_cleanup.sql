@@ -12,7 +12,7 @@ BEGIN;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_preview(cutoff timestamptz DEFAULT NULL)
 RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 WITH policy AS MATERIALIZED (
   SELECT p.protected_statuses,
@@ -105,7 +105,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_start(
   OUT packages_cutoff timestamptz,
   OUT preimages_cutoff timestamptz
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 DECLARE
   settings public.jam_retention_policy;
@@ -193,7 +193,7 @@ COMMENT ON FUNCTION public.jam_cleanup_start(timestamptz, boolean, boolean) IS '
 REVOKE ALL ON FUNCTION public.jam_cleanup_start(timestamptz, boolean, boolean) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_hold(run_id bigint) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 BEGIN
   PERFORM pg_advisory_xact_lock(2130227520, 257);
@@ -204,7 +204,7 @@ COMMENT ON FUNCTION public.jam_cleanup_hold(bigint) IS 'Holds the one place of a
 REVOKE ALL ON FUNCTION public.jam_cleanup_hold(bigint) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_finish(run_id bigint, status text, error text) RETURNS public.jam_cleanup_runs
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
   UPDATE public.jam_cleanup_runs AS r
   SET status = $2, error = $3, finished_at = clock_timestamp()
@@ -219,7 +219,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_reports_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
 AS $jam$
 #variable_conflict use_variable
 DECLARE
@@ -304,7 +304,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_packages_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
 AS $jam$
 #variable_conflict use_variable
 DECLARE
@@ -389,7 +389,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on' SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on' SET lock_timeout = '1s'
 AS $jam$
 #variable_conflict use_variable
 DECLARE

@@ -37,16 +37,19 @@ struct TestDatabase {
   }
 
   /// A new database with nothing in it.
-  init(_ refcounting: RefcountingMode = .immediate, schema: String = "public") throws {
+  init(_ refcounting: RefcountingMode = .immediate, schema: String = "public", on server: EmbeddedPostgres? = nil)
+    throws
+  {
     var model = RetentionModel.jam
     model.refcounting = refcounting
     model.schema = schema
-    try self.init(model: model)
+    try self.init(model: model, on: server)
   }
 
-  init(model: RetentionModel) throws {
+  /// - Parameter server: a server of the test's own, where it does something to it; default: the shared one.
+  init(model: RetentionModel, on server: EmbeddedPostgres? = nil) throws {
     name = "t_" + UUID().uuidString.lowercased().replacing("-", with: "")
-    connectionString = try Self.server.get().createDatabase(name)
+    connectionString = try (server ?? Self.server.get()).createDatabase(name)
     connection = try Connection(ConnectionString(connectionString))
     self.model = model
   }

@@ -22,8 +22,9 @@ extension RetentionSchema {
     )
   }
 
-  /// For functions that change what only the retention may change.
-  var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp" }
+  /// For functions that change or read what only the retention may. Compiling their plans takes longer than they run: the
+  /// planner expects far more rows from arrays and scans than there are.
+  var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off" }
 
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")
