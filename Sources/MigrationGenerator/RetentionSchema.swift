@@ -22,6 +22,14 @@ struct RetentionSchema {
   var runs: QualifiedName { names.qualified("cleanup_runs") }
   var adjustments: QualifiedName { names.qualified("refcount_adjustments") }
 
+  /// The tables that the retention itself adds, without the prefix.
+  var retentionTableNames: [String] {
+    [
+      "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
+      "cleanup_runs", "retention_policy", "schema_migrations",
+    ]
+  }
+
   /// `text` or `bytea`.
   var keyType: SQL { "\(raw: columnType(of: blobs.key, in: blobs.table))" }
 
