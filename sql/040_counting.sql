@@ -120,7 +120,7 @@ COMMENT ON FUNCTION public.jam_verify_refcounts() IS 'The hashes whose count dif
 REVOKE ALL ON FUNCTION public.jam_verify_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_fold_references() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET application_name = 'jam_retention counting'
 AS $jam$
 DECLARE
   folded  bigint;

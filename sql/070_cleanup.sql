@@ -408,7 +408,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jam_retention.counting = 'on' SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET application_name = 'jam_retention counting' SET lock_timeout = '1s'
 AS $jam$
 #variable_conflict use_variable
 DECLARE
