@@ -40,19 +40,24 @@ struct MigrationPreconditions {
   func checkRights() throws {
     let facts = try connection.query(
       """
-      SELECT current_user::text AS role, to_regnamespace($1) IS NULL AS missing,
-        CASE WHEN to_regnamespace($1) IS NULL THEN has_database_privilege(current_database(), 'CREATE')
-        ELSE has_schema_privilege(to_regnamespace($1)::oid, 'CREATE') END AS may_create, current_database() AS database
+      SELECT current_user::text AS role, current_database()::text AS database, s.schema IS NULL AS missing,
+        CASE WHEN s.schema IS NULL THEN
+          CASE WHEN NOT has_database_privilege(current_database(), 'CREATE') THEN 'CREATE' END
+        ELSE
+          nullif(concat_ws(', ', CASE WHEN NOT has_schema_privilege(s.schema, 'USAGE') THEN 'USAGE' END,
+            CASE WHEN NOT has_schema_privilege(s.schema, 'CREATE') THEN 'CREATE' END), '')
+        END AS rights
+      FROM (SELECT to_regnamespace($1)::oid AS schema) AS s
       """,
       names.schema.quoted
     )
     guard let row = facts.first else { return }
     let role = Identifier(try row.string("role"))
-    if try !row.bool("may_create") {
+    if let rights = try row.optionalString("rights") {
       let object: SQL =
         try row.bool("missing") ? "DATABASE \(Identifier(row.string("database")))" : "SCHEMA \(names.schema)"
       throw RunnerError(
-        "role \(role.quoted) lacks a right: GRANT CREATE ON \(object) TO \(role.quoted), or migrate as the owner"
+        "role \(role.quoted) lacks a right: GRANT \(rights) ON \(object) TO \(role.quoted), or migrate as the owner"
       )
     }
     let foreign = try connection.query(

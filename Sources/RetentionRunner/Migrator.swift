@@ -6,7 +6,7 @@ import RetentionModel
 import SafeSQL
 
 /// Applies the files of `sql/` and records them in `jam_schema_migrations`.
-public struct Migrator {
+public struct Migrator: Sendable {
   /// What is to be done with one file.
   public enum State: String, Sendable {
     case pending
@@ -155,10 +155,10 @@ public struct Migrator {
   }
 
   private func appliedChecksums() throws -> [String: String] {
-    let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
-    guard try exists.first?.bool("found") == true else { return [:] }
     let rows: [Row]
     do {
+      let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
+      guard try exists.first?.bool("found") == true else { return [:] }
       rows = try connection.query("SELECT name, checksum FROM \(table)").rows
     } catch let error as PostgresError where error.sqlState == "42501" {
       try preconditions.checkRights()
