@@ -162,7 +162,8 @@ public struct RetentionDatabase: Sendable {
         )
       case "42501":
         throw RunnerError(
-          "the role lacks a right: connect as the role that applied the migrations (SQLSTATE \(state): \(error.message))"
+          "the role lacks a right: connect as the role that applied the migrations, or have it grant you one of those in "
+            + "sql/optional/roles.sql (SQLSTATE \(state): \(error.message))"
         )
       default: throw error
       }

@@ -35,6 +35,18 @@ import Testing
     _ = try Connection(ConnectionString("\(target) password=right-one"))
   }
 
+  @Test("A role that may not call the cleanup is told which right it lacks")
+  func noRightToCall() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    let role = try role(database)
+    let session = try database.connect("user=\(role.quoted)")
+    let retention = RetentionDatabase(connection: session, model: database.model, logger: TestDatabase.logger)
+    let error = try #require(throws: RunnerError.self) { try retention.cleanup() }
+    #expect(error.description.contains("SQLSTATE 42501: permission denied for procedure jam_cleanup"))
+    try database.connection.execute("DROP ROLE \(role)")
+  }
+
   @Test("A read-only session is refused before anything is changed")
   func readOnly() throws {
     let database = try TestDatabase()
