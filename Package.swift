@@ -40,7 +40,7 @@ let package = Package(
     .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
-    .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
+    .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "jam-retention"]),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
   ],
   swiftLanguageModes: [.v6]

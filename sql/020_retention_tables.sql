@@ -8,7 +8,26 @@
 -- rerun: safe at any time
 -- kind: versioned
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 BEGIN;
+
+-- From here on the lock is the transaction's: nothing of it outlives an error.
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
 
 CREATE TABLE IF NOT EXISTS public.jam_reference_ledger (
   hash        text,

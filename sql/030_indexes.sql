@@ -9,6 +9,17 @@
 -- kind: versioned
 -- transaction: none
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 DO $jam$
 BEGIN
   IF EXISTS (
@@ -112,3 +123,9 @@ END
 $jam$;
 CREATE INDEX CONCURRENTLY IF NOT EXISTS jam_work_reports_service_id_idx ON public.jam_work_reports (service_id);
 COMMENT ON INDEX public.jam_work_reports_service_id_idx IS 'Foreign key to jam_services: without it every deletion there reads this whole table.';
+
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;

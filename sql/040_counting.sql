@@ -8,7 +8,26 @@
 -- rerun: safe at any time
 -- kind: repeatable
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 BEGIN;
+
+-- From here on the lock is the transaction's: nothing of it outlives an error.
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
 
 CREATE OR REPLACE FUNCTION public.jam_scan_hashes(content bytea) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -101,7 +120,7 @@ COMMENT ON FUNCTION public.jam_verify_refcounts() IS 'The hashes whose count dif
 REVOKE ALL ON FUNCTION public.jam_verify_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_fold_references() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 DECLARE
   folded  bigint;

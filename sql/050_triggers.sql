@@ -9,10 +9,29 @@
 -- rerun: safe at any time
 -- kind: repeatable
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 BEGIN;
 
+-- From here on the lock is the transaction's: nothing of it outlives an error.
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
+
 CREATE OR REPLACE FUNCTION public.jam_services_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -92,7 +111,7 @@ COMMENT ON FUNCTION public.jam_services_count_rows() IS 'Counts the references o
 REVOKE ALL ON FUNCTION public.jam_services_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_services_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -147,7 +166,7 @@ CREATE OR REPLACE TRIGGER jam_services_count_update
   EXECUTE FUNCTION public.jam_services_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -227,7 +246,7 @@ COMMENT ON FUNCTION public.jam_service_versions_count_rows() IS 'Counts the refe
 REVOKE ALL ON FUNCTION public.jam_service_versions_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -282,7 +301,7 @@ CREATE OR REPLACE TRIGGER jam_service_versions_count_update
   EXECUTE FUNCTION public.jam_service_versions_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -362,7 +381,7 @@ COMMENT ON FUNCTION public.jam_work_packages_count_rows() IS 'Counts the referen
 REVOKE ALL ON FUNCTION public.jam_work_packages_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -417,7 +436,7 @@ CREATE OR REPLACE TRIGGER jam_work_packages_count_update
   EXECUTE FUNCTION public.jam_work_packages_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -497,7 +516,7 @@ COMMENT ON FUNCTION public.jam_work_items_count_rows() IS 'Counts the references
 REVOKE ALL ON FUNCTION public.jam_work_items_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -552,7 +571,7 @@ CREATE OR REPLACE TRIGGER jam_work_items_count_update
   EXECUTE FUNCTION public.jam_work_items_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -638,7 +657,7 @@ COMMENT ON FUNCTION public.jam_work_reports_count_rows() IS 'Counts the referenc
 REVOKE ALL ON FUNCTION public.jam_work_reports_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -824,13 +843,13 @@ CREATE OR REPLACE TRIGGER jam_preimages_own_refcount_insert
 CREATE OR REPLACE TRIGGER jam_preimages_own_refcount_update
   BEFORE UPDATE ON public.jam_preimages
   FOR EACH ROW WHEN (NOT (
-    pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
+    pg_catalog.current_setting('application_name') = 'jam_retention counting'
     AND pg_catalog.has_table_privilege('public.jam_reference_ledger'::pg_catalog.regclass, 'DELETE')))
   EXECUTE FUNCTION public.jam_preimages_own_refcount();
 CREATE OR REPLACE TRIGGER jam_preimages_record_put
   AFTER UPDATE OF size, media_type, data, refcount ON public.jam_preimages
   FOR EACH ROW WHEN (NOT (
-    pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
+    pg_catalog.current_setting('application_name') = 'jam_retention counting'
     AND pg_catalog.has_table_privilege('public.jam_reference_ledger'::pg_catalog.regclass, 'DELETE')))
   EXECUTE FUNCTION public.jam_preimages_record_put();
 CREATE OR REPLACE TRIGGER jam_preimages_record_size
@@ -840,7 +859,7 @@ CREATE OR REPLACE TRIGGER jam_preimages_record_size
 CREATE OR REPLACE TRIGGER jam_preimages_refuse_delete
   BEFORE DELETE ON public.jam_preimages
   FOR EACH ROW WHEN (NOT (
-    pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
+    pg_catalog.current_setting('application_name') = 'jam_retention counting'
     AND pg_catalog.has_table_privilege('public.jam_reference_ledger'::pg_catalog.regclass, 'DELETE')))
   EXECUTE FUNCTION public.jam_preimages_refuse_delete();
 CREATE OR REPLACE TRIGGER jam_preimages_record_insert

@@ -8,7 +8,26 @@
 -- rerun: safe at any time
 -- kind: repeatable
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 BEGIN;
+
+-- From here on the lock is the transaction's: nothing of it outlives an error.
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_preview(cutoff timestamptz DEFAULT NULL)
 RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
@@ -389,7 +408,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jam_retention.counting = 'on' SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s'
 AS $jam$
 #variable_conflict use_variable
 DECLARE

@@ -7,7 +7,26 @@
 -- rerun: safe at any time
 -- kind: repeatable
 
+-- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
+-- CONCURRENTLY in another installer would wait for that in turn.
+DO $jam$
+BEGIN
+  WHILE NOT pg_catalog.pg_try_advisory_lock(8538552179381259062) LOOP
+    COMMIT;
+    PERFORM pg_catalog.pg_sleep(0.1);
+  END LOOP;
+END
+$jam$;
+
 BEGIN;
+
+-- From here on the lock is the transaction's: nothing of it outlives an error.
+DO $jam$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
+  PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
 
 CREATE OR REPLACE VIEW public.jam_metrics AS
 SELECT 'jam_cleanup_runs_total'::text AS name, 'counter'::text AS type, 'Cleanup runs that have ended, by status.'::text AS help, format('status="%s"', s.status) AS labels, (SELECT count(*) FROM public.jam_cleanup_runs AS r WHERE r.status = s.status AND NOT r.dry_run)::double precision AS value

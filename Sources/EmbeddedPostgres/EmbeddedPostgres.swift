@@ -32,8 +32,27 @@ public final class EmbeddedPostgres: Sendable {
   ///   - binaries: the directory of `initdb` and `postgres`. By default `JAM_PG_BIN`, else what `pg_config` says, else the
   ///     newest version below `/usr/lib/postgresql`.
   ///   - settings: lines of `postgresql.conf`; they go before the defaults, one of which is `fsync=off`.
-  public static func start(binaries: String? = nil, settings: [String: String] = [:]) throws -> EmbeddedPostgres {
-    let binaries = try Binaries.locate(binaries)
+  ///   - authentication: lines of `pg_hba.conf` that go before the defaults, which trust everybody on this machine.
+  public static func start(
+    binaries: String? = nil,
+    settings: [String: String] = [:],
+    authentication: [String] = []
+  ) throws -> EmbeddedPostgres {
+    try make(binaries: Binaries.locate(binaries)) {
+      try $0.initialize(settings: settings, authentication: authentication)
+    }
+  }
+
+  /// Starts a hot standby of this server: a server of its own that holds what is committed here, and follows.
+  public func standby() throws -> EmbeddedPostgres {
+    try Self.make(binaries: binaries) { try $0.copy(from: self) }
+  }
+
+  /// Makes a directory, has a cluster put into it and starts the server.
+  private static func make(
+    binaries: String,
+    cluster: (EmbeddedPostgres) throws -> Void
+  ) throws -> EmbeddedPostgres {
     var path = Array("/tmp/jam-pg-XXXXXX".utf8CString)
     // Not Foundation's temporary directory: the path of a Unix socket has at most 107 bytes.
     guard mkdtemp(&path) != nil else {
@@ -42,7 +61,12 @@ public final class EmbeddedPostgres: Sendable {
     let directory = String(decoding: path.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     let instance = EmbeddedPostgres(directory: directory, binaries: binaries)
     do {
-      try instance.initialize(settings: settings)
+      if let account = ServerAccount.needed() {
+        guard chown(directory, account.user, account.group) == 0 else {
+          throw EmbeddedPostgresError("\(directory) cannot be given to \(account): \(String(cString: strerror(errno)))")
+        }
+      }
+      try cluster(instance)
       try instance.launch()
     } catch {
       instance.stop()
@@ -127,23 +151,43 @@ public final class EmbeddedPostgres: Sendable {
     return "host=\(socketDirectory) port=5432 user=postgres dbname=\(name)"
   }
 
-  private func initialize(settings: [String: String]) throws {
-    if let account = ServerAccount.needed() {
-      guard chown(directory, account.user, account.group) == 0 else {
-        throw EmbeddedPostgresError("\(directory) cannot be given to \(account): \(String(cString: strerror(errno)))")
-      }
-    }
-    let command = [
-      "\(binaries)/initdb", "--pgdata=\(dataDirectory)", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+  private func initialize(settings: [String: String], authentication: [String]) throws {
+    try runAsServer([
+      "initdb", "--pgdata=\(dataDirectory)", "--username=postgres", "--auth=trust", "--encoding=UTF8",
       "--locale=C.UTF-8", "--no-sync",
-    ]
-    let result = try ChildProcess.run(try ServerAccount.prefix() + command, directory: directory)
+    ])
+    try configure(["fsync": "off", "max_connections": "100"].merging(settings) { $1 })
+    let file = URL(filePath: "\(dataDirectory)/pg_hba.conf")
+    let defaults = try String(contentsOf: file, encoding: .utf8)
+    // Not atomically: a new file would be root's.
+    try Data((authentication + [defaults]).joined(separator: "\n").utf8).write(to: file)
+  }
+
+  private func copy(from primary: EmbeddedPostgres) throws {
+    try runAsServer([
+      "pg_basebackup", "--pgdata=\(dataDirectory)", "--host=\(primary.socketDirectory)", "--port=5432",
+      "--username=postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
+    ])
+    try configure([:])
+  }
+
+  /// Runs one of the server's programs as the server's user.
+  private func runAsServer(_ command: [String]) throws {
+    let program = command[0]
+    let result = try ChildProcess.run(
+      try ServerAccount.prefix() + ["\(binaries)/\(program)"] + command.dropFirst(),
+      directory: directory
+    )
     guard result.status == 0 else {
-      throw EmbeddedPostgresError("initdb failed with status \(result.status): \(result.error)")
+      throw EmbeddedPostgresError("\(program) failed with status \(result.status): \(result.error)")
     }
+  }
+
+  /// Adds lines to `postgresql.conf`; of two for one setting the last counts.
+  private func configure(_ settings: [String: String]) throws {
     let own = ["listen_addresses": "", "unix_socket_directories": directory, "port": "5432"]
-    let lines = ["fsync": "off", "max_connections": "100"]
-      .merging(settings) { $1 }
+    let lines =
+      settings
       .merging(own) { $1 }
       .sorted { $0.key < $1.key }
       .map { "\($0) = '\($1.replacing("\\", with: "\\\\").replacing("'", with: "''"))'\n" }

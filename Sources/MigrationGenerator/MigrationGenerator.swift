@@ -1,4 +1,5 @@
 import RetentionModel
+import SafeSQL
 
 /// Turns a model into the files of `sql/`. Pure: the same model gives the same bytes, on every machine.
 public enum MigrationGenerator {
@@ -20,6 +21,13 @@ public enum MigrationGenerator {
       schema.grants(),
       schema.uninstall(),
       schema.revokedGrants(),
-    ].map { $0.rendered() }
+    ].map { $0.rendered(installerLock: schema.names.installerLock) }
+  }
+
+  /// Every table that the files create or change, the application's first; only its owner can apply them.
+  public static func tables(of model: RetentionModel) -> [QualifiedName] {
+    let schema = RetentionSchema(model)
+    return model.tables.map { schema.names.table($0.name) }
+      + schema.retentionTableNames.map { schema.names.qualified($0) }
   }
 }

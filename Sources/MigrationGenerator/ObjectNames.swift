@@ -23,6 +23,11 @@ public struct ObjectNames: Equatable, Sendable {
     Identifier(base: prefix, suffix: name)
   }
 
+  /// The key of the advisory lock that an installer holds: files applied by the runner and by `psql` exclude each other.
+  public var installerLock: Int64 {
+    Int64(bitPattern: FNV1a.hash("migrations of \(schema.name)"))
+  }
+
   /// The name of a table of the application, which has no prefix added.
   public func table(_ name: String) -> QualifiedName {
     QualifiedName(schema, Identifier(name))

@@ -22,6 +22,14 @@ struct RetentionSchema {
   var runs: QualifiedName { names.qualified("cleanup_runs") }
   var adjustments: QualifiedName { names.qualified("refcount_adjustments") }
 
+  /// The tables that the retention itself adds, without the prefix.
+  var retentionTableNames: [String] {
+    [
+      "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
+      "cleanup_runs", "retention_policy", "schema_migrations",
+    ]
+  }
+
   /// `text` or `bytea`.
   var keyType: SQL { "\(raw: columnType(of: blobs.key, in: blobs.table))" }
 
@@ -111,11 +119,17 @@ struct RetentionSchema {
     .joined(edges.map { keys(of: $0, from: source, selecting: extra) }, separator: "\nUNION ALL\n")
   }
 
+  private var ownChangeMark: SQL { "'jam_retention counting'" }
+
+  /// The clause of a function that changes blob rows on the retention's behalf. The setting is one that PostgreSQL knows:
+  /// only a superuser may create a function that sets one of its own.
+  var marksOwnChanges: SQL { "SET application_name = \(ownChangeMark)" }
+
   /// What tells the retention's own changes of a blob row from a client's: the setting, which its functions carry, and
   /// the right to delete from the ledger, which no client has.
   var isOwnChange: SQL {
     """
-    pg_catalog.current_setting('jam_retention.counting', true) IS NOT DISTINCT FROM 'on'
+    pg_catalog.current_setting('application_name') = \(ownChangeMark)
     AND pg_catalog.has_table_privilege(\(literal(ledger))::pg_catalog.regclass, 'DELETE')
     """
   }

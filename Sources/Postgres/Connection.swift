@@ -9,6 +9,7 @@ public final class Connection: Sendable {
   private let connection: Mutex<OpaquePointer?>
   /// Apart from the connection, so that a statement can be cancelled while another thread waits for it.
   private let cancellation: Mutex<OpaquePointer?>
+  private let isInterrupted = Atomic(false)
   private let noticeReceiver: NoticeReceiver
 
   /// The server's version, such as 150004 for 15.4.
@@ -125,6 +126,18 @@ public final class Connection: Sendable {
     }
   }
 
+  /// Cancels the statement that runs and refuses every later one: each call throws SQLSTATE 57014 from now on.
+  ///
+  /// Returns when the server works for this connection no more, to be called from another thread than the calls'.
+  public func interrupt() {
+    isInterrupted.store(true, ordering: .sequentiallyConsistent)
+    // A cancellation that arrives before its statement has begun is lost, so it is repeated until the call is back.
+    while connection.withLockIfAvailable({ _ in }) == nil {
+      cancel()
+      usleep(10_000)
+    }
+  }
+
   /// Closes the connection; closing it again does nothing.
   public func close() {
     cancellation.withLock { cancellation in
@@ -173,6 +186,9 @@ public final class Connection: Sendable {
   private func withConnection<Value: Sendable>(_ body: (OpaquePointer) throws -> Value) throws -> Value {
     try connection.withLock { connection in
       guard let connection else { throw PostgresError(kind: .connection, message: "the connection is closed") }
+      guard !isInterrupted.load(ordering: .sequentiallyConsistent) else {
+        throw PostgresError(kind: .usage, message: "the session was interrupted", sqlState: "57014")
+      }
       return try body(connection)
     }
   }

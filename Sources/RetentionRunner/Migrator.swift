@@ -6,7 +6,7 @@ import RetentionModel
 import SafeSQL
 
 /// Applies the files of `sql/` and records them in `jam_schema_migrations`.
-public struct Migrator {
+public struct Migrator: Sendable {
   /// What is to be done with one file.
   public enum State: String, Sendable {
     case pending
@@ -25,6 +25,7 @@ public struct Migrator {
   private let connection: Connection
   private let migrations: [Migration]
   private let names: ObjectNames
+  private let preconditions: MigrationPreconditions
   private let logger: Logger
 
   private var table: QualifiedName { names.qualified("schema_migrations") }
@@ -33,7 +34,13 @@ public struct Migrator {
   /// - Throws: ``RunnerError`` when a file's header cannot be read.
   public init(files: [MigrationFile], model: RetentionModel, connection: Connection, logger: Logger) throws {
     migrations = try files.filter { !$0.path.contains("/") }.sorted { $0.path < $1.path }.map { try Migration($0) }
-    names = ObjectNames(model)
+    let names = ObjectNames(model)
+    self.names = names
+    preconditions = MigrationPreconditions(
+      connection: connection,
+      names: names,
+      tables: MigrationGenerator.tables(of: model)
+    )
     self.connection = connection
     self.logger = logger
   }
@@ -52,22 +59,78 @@ public struct Migrator {
     }
   }
 
-  /// Applies what is pending or outdated and returns the names.
+  /// Applies what is pending or outdated and returns the names. The session's settings are what they were, afterwards.
   ///
-  /// - Throws: ``RunnerError`` before anything is changed when the server cannot take the migrations or a versioned file was
-  ///   changed; `PostgresError` when a file fails. The files before it stay recorded.
+  /// - Throws: ``RunnerError`` before anything is changed when the server cannot take the migrations, the role lacks a
+  ///   right, or a versioned file was changed; and when a file fails: it leaves nothing behind, those before it stay
+  ///   recorded. `PostgresError` when the connection is lost.
   public func up() throws -> [String] {
+    try preconditions.checkServer()
     // Most calls find nothing to do and must not wait for another installer.
     guard try refuseChanged(plan()).contains(where: { $0.state != .current }) else { return [] }
-    try checkServer()
-    let lock = FNV1a.hash("migrations of \(names.schema.name)")
-    _ = try connection.query("SELECT pg_advisory_lock(\(Int64(bitPattern: lock)))")
-    defer { _ = try? connection.query("SELECT pg_advisory_unlock(\(Int64(bitPattern: lock)))") }
+    try preconditions.checkRights()
+    return try withSettings {
+      try withInstallerLock {
+        try createTable()
+        var done: [String] = []
+        for (migration, state) in try refuseChanged(plan()) where state != .current {
+          try applyWithRetries(migration)
+          logger.info("applied \(migration.name)")
+          done.append(migration.name)
+        }
+        return done
+      }
+    }
+  }
+
+  private func withSettings<Result>(_ body: () throws -> Result) throws -> Result {
+    let settings = ["client_min_messages": "warning", "lock_timeout": "\(lockTimeoutMilliseconds)ms"]
+    let before = try settings.map { name, value in
+      let row = try connection.query(
+        "SELECT current_setting($1) AS before, set_config($1, $2, false)",
+        name,
+        value
+      ).first
+      return (name, try row?.string("before"))
+    }
+    defer {
+      for (name, value) in before { _ = try? connection.query("SELECT set_config($1, $2, false)", name, value) }
+    }
+    return try body()
+  }
+
+  /// Runs the body while no other installer is at work in this schema.
+  private func withInstallerLock<Result>(_ body: () throws -> Result) throws -> Result {
+    let key = names.installerLock
+    // Asked again and again: a statement that waits for the lock holds a snapshot, and CREATE INDEX CONCURRENTLY of the
+    // installer that has it would wait for that in turn.
+    var attempts = 0
+    while try connection.query("SELECT pg_try_advisory_lock(\(key)) AS taken").first?.bool("taken") != true {
+      if attempts == 0 { logger.info("another installer is at work; waiting for it") }
+      attempts += 1
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+    defer {
+      // A file without a transaction takes the lock once more, and keeps it if it fails.
+      let release: SQL = """
+        SELECT pg_advisory_unlock(\(key)) FROM pg_locks
+        WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND objsubid = 1
+          AND (classid::bigint << 32) | objid::bigint = \(key)
+        """
+      while let rows = try? connection.query(release).rows, !rows.isEmpty {}
+    }
+    return try body()
+  }
+
+  private func createTable() throws {
+    if try connection.query("SELECT to_regnamespace($1) IS NULL AS missing", names.schema.quoted).first?
+      .bool("missing") == true
+    {
+      // IF NOT EXISTS would ask for the right to create schemas even where the schema is there.
+      try connection.execute("CREATE SCHEMA \(names.schema)")
+    }
     try connection.execute(
       """
-      SET client_min_messages = warning;
-      SET lock_timeout = \(lockTimeoutMilliseconds);
-      CREATE SCHEMA IF NOT EXISTS \(names.schema);
       CREATE TABLE IF NOT EXISTS \(table) (
         name       text PRIMARY KEY,
         checksum   text NOT NULL,
@@ -78,13 +141,6 @@ public struct Migrator {
       COMMENT ON TABLE \(table) IS 'The files that have been applied, with the checksum of what was applied.';
       """
     )
-    var done: [String] = []
-    for (migration, state) in try refuseChanged(plan()) where state != .current {
-      try applyWithRetries(migration)
-      logger.info("applied \(migration.name)")
-      done.append(migration.name)
-    }
-    return done
   }
 
   private func refuseChanged(_ plan: [(migration: Migration, state: State)]) throws -> [(
@@ -98,37 +154,16 @@ public struct Migrator {
     return plan
   }
 
-  private func checkServer() throws {
-    guard connection.serverVersion >= 140_000 else {
-      throw RunnerError(
-        "the server is PostgreSQL \(connection.serverVersion / 10000); 14 is the oldest that is supported"
-      )
-    }
-    let facts = try connection.query(
-      """
-      SELECT pg_is_in_recovery() AS standby, current_setting('transaction_read_only')::bool AS read_only,
-        coalesce(has_schema_privilege(to_regnamespace($1)::oid, 'CREATE'), has_database_privilege(current_database(), 'CREATE')) AS may_create,
-        to_regnamespace($1) IS NULL AS missing, current_user::text AS role
-      """,
-      names.schema.quoted
-    )
-    guard let row = facts.first else { return }
-    if try row.bool("standby") { throw RunnerError("the server is a standby; connect to the primary to migrate") }
-    if try row.bool("read_only") {
-      throw RunnerError("the session is read-only; unset default_transaction_read_only to migrate")
-    }
-    if try !row.bool("may_create") {
-      let object: SQL = try row.bool("missing") ? "DATABASE" : "SCHEMA \(names.schema)"
-      throw RunnerError(
-        "role \(try row.string("role")) lacks a right: GRANT CREATE ON \(object) TO it, or migrate as the owner"
-      )
-    }
-  }
-
   private func appliedChecksums() throws -> [String: String] {
-    let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
-    guard try exists.first?.bool("found") == true else { return [:] }
-    let rows = try connection.query("SELECT name, checksum FROM \(table)").rows
+    let rows: [Row]
+    do {
+      let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
+      guard try exists.first?.bool("found") == true else { return [:] }
+      rows = try connection.query("SELECT name, checksum FROM \(table)").rows
+    } catch let error as PostgresError where error.sqlState == "42501" {
+      try preconditions.checkRights()
+      throw error
+    }
     return try Dictionary(rows.map { (try $0.string("name"), try $0.string("checksum")) }) { $1 }
   }
 
@@ -140,15 +175,39 @@ public struct Migrator {
         guard attempt < maximumAttempts else {
           throw RunnerError(
             "\(migration.name): a lock that another transaction holds did not come free in \(attempt) attempts "
-              + "(SQLSTATE \(error.sqlState ?? "")); end that transaction and run migrate up again"
+              + "(SQLSTATE \(error.sqlState ?? "")); \(try lockHolders())end that transaction and run migrate up again"
           )
         }
         logger.warning("\(migration.name): lock not available, attempt \(attempt) of \(maximumAttempts)")
         Thread.sleep(forTimeInterval: 0.1 * Double(1 << attempt))
+      } catch let error as PostgresError where error.kind == .connection {
+        throw RunnerError("\(migration.name) was interrupted: \(error); run migrate up again")
       } catch let error as PostgresError {
-        throw RunnerError("\(migration.name) failed and left nothing behind: \(error)")
+        let rest = migration.isTransactional ? "left nothing behind" : "did not come to its end"
+        throw RunnerError("\(migration.name) failed and \(rest): \(error)")
       }
     }
+  }
+
+  /// Who holds locks on the tables now, as part of a sentence; after the wait the server cannot tell for whom it was.
+  private func lockHolders() throws -> String {
+    let holders = try connection.query(
+      """
+      SELECT l.pid, string_agg(DISTINCT l.relation::regclass::text, ', ') AS tables,
+        coalesce(max(nullif(a.application_name, '')), 'unnamed') AS application
+      FROM pg_locks AS l
+      LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+      WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND l.relation = ANY (SELECT to_regclass(t.name) FROM unnest($1::text[]) AS t (name))
+      GROUP BY l.pid
+      ORDER BY l.pid
+      """,
+      preconditions.tables.map(\.quoted)
+    ).rows
+    return try holders.map { holder in
+      "process \(try holder.string("pid")) (\(try holder.string("application"))) has \(try holder.string("tables")) locked; "
+    }.joined()
   }
 
   private func apply(_ migration: Migration) throws {

@@ -5,17 +5,29 @@ import RetentionModel
 import SafeSQL
 
 /// The installed retention, seen through its functions and views.
-public struct RetentionDatabase {
+public struct RetentionDatabase: Sendable {
   /// The connection that all calls use.
   public let connection: Connection
-  private let names: ObjectNames
-  private let logger: Logger
+  let logger: Logger
+  let names: ObjectNames
+
+  /// The schema of the tables.
+  var schema: String { names.schema.name }
 
   /// Uses an open connection.
   public init(connection: Connection, model: RetentionModel, logger: Logger) {
+    self.init(connection: connection, names: ObjectNames(model), logger: logger)
+  }
+
+  private init(connection: Connection, names: ObjectNames, logger: Logger) {
     self.connection = connection
+    self.names = names
     self.logger = logger
-    names = ObjectNames(model)
+  }
+
+  /// The same installation through another connection.
+  func on(_ connection: Connection) -> RetentionDatabase {
+    RetentionDatabase(connection: connection, names: names, logger: logger)
   }
 
   /// Runs a cleanup and returns its one row: run_id, status, counts.
@@ -32,11 +44,9 @@ public struct RetentionDatabase {
       }
     }
     let start = ContinuousClock.now
-    let result = try connection.query(
-      "CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)",
-      cutoff,
-      dryRun
-    )
+    let result = try installed {
+      try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+    }
     guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
     let elapsed = ContinuousClock.now - start
     var metadata: Logger.Metadata = [
@@ -50,24 +60,30 @@ public struct RetentionDatabase {
 
   /// What a cleanup would delete now, a row per class.
   public func preview(cutoff: String? = nil) throws -> QueryResult {
-    try connection.query("SELECT * FROM \(names.qualified("cleanup_preview"))($1::timestamptz)", cutoff)
+    try installed {
+      try connection.query("SELECT * FROM \(names.qualified("cleanup_preview"))($1::timestamptz)", cutoff)
+    }
   }
 
   /// The hashes whose count is wrong; none: the conservation law holds.
   public func verify() throws -> QueryResult {
-    try connection.query("SELECT * FROM \(names.qualified("verify_refcounts"))() ORDER BY 1")
+    try installed { try connection.query("SELECT * FROM \(names.qualified("verify_refcounts"))() ORDER BY 1") }
   }
 
   /// Corrects counts that are wrong and returns how many.
   public func repair() throws -> Int {
-    try connection.execute("SET default_transaction_isolation = 'read committed'")
-    return try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected")
-      ?? 0
+    try connection.transaction {
+      try connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+      let result = try installed {
+        try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected")
+      }
+      return try result.first?.int("corrected") ?? 0
+    }
   }
 
   /// The policy row.
   public func policy() throws -> QueryResult {
-    try connection.query("SELECT * FROM \(names.qualified("retention_policy"))")
+    try installed { try connection.query("SELECT * FROM \(names.qualified("retention_policy"))") }
   }
 
   /// Changes one column of the policy.
@@ -93,19 +109,24 @@ public struct RetentionDatabase {
 
   /// The health checks: check_name, ok, detail, remedy.
   public func health() throws -> QueryResult {
-    try connection.query("SELECT check_name, ok, detail, remedy FROM \(names.qualified("health"))")
+    try installed { try connection.query("SELECT check_name, ok, detail, remedy FROM \(names.qualified("health"))") }
   }
 
   /// The last runs, the newest first.
   public func lastRuns(_ count: Int = 10) throws -> QueryResult {
-    try connection.query("SELECT * FROM \(names.qualified("cleanup_runs")) ORDER BY id DESC LIMIT \(count)")
+    try installed {
+      try connection.query("SELECT * FROM \(names.qualified("cleanup_runs")) ORDER BY id DESC LIMIT \(count)")
+    }
   }
 
   /// The metrics in Prometheus' text format.
   public func metrics() throws -> String {
     var text = ""
     var described: Set<String> = []
-    for row in try connection.query("SELECT name, type, help, labels, value FROM \(names.qualified("metrics"))").rows {
+    let metrics = try installed {
+      try connection.query("SELECT name, type, help, labels, value FROM \(names.qualified("metrics"))")
+    }
+    for row in metrics.rows {
       let name = try row.string("name")
       if described.insert(name).inserted {
         text += "# HELP \(name) \(try row.string("help"))\n# TYPE \(name) \(try row.string("type"))\n"
@@ -114,5 +135,38 @@ public struct RetentionDatabase {
       text += "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(try row.string("value"))\n"
     }
     return text
+  }
+
+  /// Whether the files were applied here, as far as their last view tells.
+  func isInstalled() throws -> Bool {
+    try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", names.qualified("health").quoted).first?
+      .bool("found") == true
+  }
+
+  /// What a refused call means for the person at the keyboard.
+  private func installed<Result>(_ call: () throws -> Result) throws -> Result {
+    do {
+      return try call()
+    } catch let error as PostgresError {
+      let state = error.sqlState ?? ""
+      switch state {
+      case "42P01", "42883", "3F000":
+        throw RunnerError(
+          "the retention is not installed in schema \(schema), or only in part: run jam-retention migrate up, or name its "
+            + "schema with --schema (SQLSTATE \(state): \(error.message))"
+        )
+      case "25006":
+        throw RunnerError(
+          "the session is read-only or the server is a standby: connect to the primary; verify, status, doctor and "
+            + "\(names.identifier("cleanup_preview").quoted)() work here too (SQLSTATE \(state): \(error.message))"
+        )
+      case "42501":
+        throw RunnerError(
+          "the role lacks a right: connect as the role that applied the migrations, or have it grant you one of those in "
+            + "sql/optional/roles.sql (SQLSTATE \(state): \(error.message))"
+        )
+      default: throw error
+      }
+    }
   }
 }

@@ -12,15 +12,22 @@ struct JamRetention: ParsableCommand {
     abstract: "Reference-counted retention for content-addressed blobs in PostgreSQL.",
     discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 findings (dry run found work, drift, differences).",
     subcommands: [
-      Generate.self, Migrate.self, Cleanup.self, Verify.self, Repair.self, Policy.self, Status.self, Doctor.self,
+      Generate.self, Migrate.self, Cleanup.self, Verify.self, Repair.self, Policy.self, Status.self, DoctorCommand.self,
       Metrics.self, DemoCommand.self,
     ]
   )
 
   static func main() {
+    Interruption.begin()
     do {
-      var command = try parseAsRoot()
-      try command.run()
+      do {
+        var command = try parseAsRoot()
+        try command.run()
+      } catch {
+        // Whatever the error says, it is what the signal has caused.
+        if let signal = Interruption.signal { Interruption.end(signal) }
+        throw error
+      }
     } catch let code as ExitCode {
       Foundation.exit(code.rawValue)
     } catch let error as RunnerError {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import MigrationGenerator
+import Postgres
 import RetentionRunner
 
 struct Migrate: ParsableCommand {
@@ -14,10 +15,12 @@ struct Migrate: ParsableCommand {
     @Option(help: "Apply the reviewed files of this folder instead of what the model yields.")
     var from: String?
 
-    func migrator() throws -> Migrator {
+    func migrator() throws -> Migrator { try migrator(on: database.connect()) }
+
+    func migrator(on connection: Connection) throws -> Migrator {
       let model = try database.model.checked()
       let files = try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: model)
-      return try Migrator(files: files, model: model, connection: database.connect(), logger: database.logger())
+      return try Migrator(files: files, model: model, connection: connection, logger: database.logger())
     }
   }
 

@@ -56,6 +56,13 @@ struct DatabaseOptions: ParsableArguments {
   }
 
   func connect() throws -> Connection {
+    let connection = try connectUnwatched()
+    Interruption.watch(connection)
+    return connection
+  }
+
+  /// A connection that a signal leaves alone: nothing hangs on its statements.
+  func connectUnwatched() throws -> Connection {
     let text = dsn ?? ProcessInfo.processInfo.environment["DATABASE_URL"]
     return try Connection(ConnectionString(text), logger: logger())
   }

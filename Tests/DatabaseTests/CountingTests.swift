@@ -179,14 +179,14 @@ import Testing
       "CREATE ROLE \(role); GRANT INSERT, SELECT ON jam_work_packages, jam_services TO \(role)"
     )
     try database.connection.execute("GRANT ALL ON jam_preimages TO \(role); SET ROLE \(role)")
-    try database.connection.execute("SET jam_retention.counting = 'on'")
+    try database.connection.execute("SET application_name = 'jam_retention counting'")
     try database.connection.execute("UPDATE jam_preimages SET refcount = 9")
     try database.submit([hash(1)])
     let error = try #require(throws: PostgresError.self) {
       try database.connection.execute("DELETE FROM jam_reference_ledger")
     }
     #expect(error.sqlState == "42501")
-    try database.connection.execute("RESET ROLE; RESET jam_retention.counting")
+    try database.connection.execute("RESET ROLE; RESET application_name")
     #expect(try database.refcount(hash(1)) == 1)
     try database.connection.execute("DROP OWNED BY \(role); DROP ROLE \(role)")
   }

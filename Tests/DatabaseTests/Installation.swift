@@ -54,13 +54,22 @@ struct TestDatabase {
     self.model = model
   }
 
-  /// A second session.
-  func connect() throws -> Connection { try Connection(ConnectionString(connectionString)) }
+  /// A second session, with further options of libpq.
+  func connect(_ options: String = "") throws -> Connection {
+    try Connection(ConnectionString("\(connectionString) \(options)"))
+  }
 
   /// Applies the files with the runner.
-  func migrate() throws -> [String] {
-    try Migrator(files: MigrationGenerator.files(for: model), model: model, connection: connection, logger: Self.logger)
-      .up()
+  func migrate() throws -> [String] { try migrator().up() }
+
+  /// The runner's migrator for the model's files, or for others, on this connection or another.
+  func migrator(_ files: [MigrationFile]? = nil, on session: Connection? = nil) throws -> Migrator {
+    try Migrator(
+      files: files ?? MigrationGenerator.files(for: model),
+      model: model,
+      connection: session ?? connection,
+      logger: Self.logger
+    )
   }
 
   func psql(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {
@@ -69,9 +78,19 @@ struct TestDatabase {
 
   /// Applies the files as a DBA does, in a folder of their own.
   func migrateWithPsql() throws {
+    try withFiles(applyWithPsql)
+  }
+
+  /// The files on disk while the body runs, which gets their folder.
+  func withFiles(_ body: (String) throws -> Void) throws {
     let folder = FileManager.default.temporaryDirectory.appending(path: name).path
     _ = try GeneratedFiles(folder: folder, files: MigrationGenerator.files(for: model)).write()
     defer { try? FileManager.default.removeItem(atPath: folder) }
+    try body(folder)
+  }
+
+  /// One `psql` for each file.
+  func applyWithPsql(_ folder: String) throws {
     for file in try FileManager.default.contentsOfDirectory(atPath: folder).sorted() where file.hasSuffix(".sql") {
       let result = try psql(["-q", "-f", "\(folder)/\(file)"])
       try #require(result.status == 0, "\(file): \(result.error)")

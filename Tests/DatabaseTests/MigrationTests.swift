@@ -10,10 +10,6 @@ import Testing
     MigrationFile(path: name, text: "-- \(name)\n-- kind: \(kind)\n\nBEGIN;\n\(body)\nCOMMIT;\n")
   }
 
-  private func migrator(_ files: [MigrationFile], _ database: TestDatabase) throws -> Migrator {
-    try Migrator(files: files, model: database.model, connection: database.connection, logger: TestDatabase.logger)
-  }
-
   @Test("The runner applies every file once, and adopts what psql has applied")
   func adopts() throws {
     let database = try TestDatabase()
@@ -49,7 +45,7 @@ import Testing
   func failure() throws {
     let database = try TestDatabase()
     let files = [file("1.sql", "CREATE TABLE one ();"), file("2.sql", "CREATE TABLE two (); SELECT 1/0;")]
-    let error = try #require(throws: RunnerError.self) { try migrator(files, database).up() }
+    let error = try #require(throws: RunnerError.self) { try database.migrator(files).up() }
     #expect(error.description.contains("2.sql") && error.description.contains("22012"))
     #expect(try database.int("SELECT count(*) FROM jam_schema_migrations") == 1)
     #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'two'") == 0)
@@ -58,11 +54,11 @@ import Testing
   @Test("A changed versioned file is an error that names it; a changed repeatable one is applied again")
   func changes() throws {
     let database = try TestDatabase()
-    _ = try migrator([file("1.sql", "SELECT 1;"), file("2.sql", "SELECT 2;", kind: "repeatable")], database).up()
+    _ = try database.migrator([file("1.sql", "SELECT 1;"), file("2.sql", "SELECT 2;", kind: "repeatable")]).up()
     let repeatable = [file("1.sql", "SELECT 1;"), file("2.sql", "SELECT 3;", kind: "repeatable")]
-    #expect(try migrator(repeatable, database).up() == ["2.sql"])
+    #expect(try database.migrator(repeatable).up() == ["2.sql"])
     let changed = [file("0.sql", "SELECT 0;"), file("1.sql", "SELECT 4;")]
-    let error = try #require(throws: RunnerError.self) { try migrator(changed, database).up() }
+    let error = try #require(throws: RunnerError.self) { try database.migrator(changed).up() }
     #expect(error.description.contains("1.sql"))
     #expect(try database.int("SELECT count(*) FROM jam_schema_migrations") == 2)
   }
@@ -74,20 +70,5 @@ import Testing
     let error = try #require(throws: RunnerError.self) { try database.migrate() }
     #expect(error.description.contains("jam_preimages") && error.description.contains("size"))
     #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'jam_services'") == 0)
-  }
-
-  @Test("An INVALID index that a killed build has left is replaced")
-  func invalidIndex() throws {
-    let database = try TestDatabase()
-    _ = try database.migrate()
-    try database.connection.execute(
-      "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass"
-    )
-    try database.migrateWithPsql()
-    #expect(
-      try database.int(
-        "SELECT count(*) FROM pg_index WHERE indexrelid = 'jam_work_packages_expiry_idx'::regclass AND indisvalid"
-      ) == 1
-    )
   }
 }

@@ -13,7 +13,8 @@ extension RetentionSchema {
       ],
       locks: ["none on existing tables"],
       body: """
-        CREATE SCHEMA IF NOT EXISTS \(names.schema);
+        -- IF NOT EXISTS would ask for the right to create schemas even where there is nothing to create.
+        DO \(createSchema.dollarQuoted());
 
         \(SQL.joined(model.tables.map(createTable), separator: "\n\n"))
 
@@ -21,6 +22,16 @@ extension RetentionSchema {
         DO \(columnCheck.dollarQuoted());
         """
     )
+  }
+
+  private var createSchema: SQL {
+    """
+    BEGIN
+      IF pg_catalog.to_regnamespace(\(literal: names.schema.quoted)) IS NULL THEN
+        CREATE SCHEMA \(names.schema);
+      END IF;
+    END
+    """
   }
 
   private func createTable(_ table: Table) -> SQL {

@@ -587,7 +587,7 @@ extension RetentionSchema {
     return createBatch(
       blobs.plural,
       keyType: keyType,
-      rights: "\(ownerRights) SET jam_retention.counting = 'on'",
+      rights: "\(ownerRights) \(marksOwnChanges)",
       comment:
         "Deletes one batch of unreferenced \(blobs.plural), the oldest after the given place. Skips what others use.",
       body: body

@@ -249,7 +249,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS bigint
-      LANGUAGE plpgsql \(ownerRights) SET jam_retention.counting = 'on'
+      LANGUAGE plpgsql \(ownerRights) \(marksOwnChanges)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)() IS 'Moves ledger entries into refcount; returns how many. Per hash all or nothing; skips blobs that are locked; a second one at the same time does nothing.';
       \(revoke("FUNCTION", "\(function)()"))

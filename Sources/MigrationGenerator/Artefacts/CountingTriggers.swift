@@ -68,7 +68,7 @@ extension RetentionSchema {
   private var triggerRights: SQL {
     switch model.refcounting {
     case .deferred: "\(ownerRights)"
-    case .immediate: "\(ownerRights) SET jam_retention.counting = 'on'"
+    case .immediate: "\(ownerRights) \(marksOwnChanges)"
     }
   }
 

@@ -21,11 +21,6 @@ extension RetentionSchema {
         names.identifier(of: blobs.table, $0)
       }
     let views = ["health", "metrics", "counting_triggers", "storage", "\(blobs.singular)_refcounts", "references"]
-    let tables = [
-      "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
-      "cleanup_runs",
-      "retention_policy", "schema_migrations",
-    ]
     return Artefact(
       path: "uninstall/uninstall.sql",
       kind: .repeatable,
@@ -47,7 +42,7 @@ extension RetentionSchema {
             "ALTER TABLE IF EXISTS \(blobTable) DROP CONSTRAINT IF EXISTS \(names.identifier(of: blobs.table, "refcount_check"));"
           ]
           + indexList.map { "DROP INDEX IF EXISTS \(QualifiedName(names.schema, $0.name));" }
-          + tables.map { "DROP TABLE IF EXISTS \(names.qualified($0));" }
+          + retentionTableNames.map { "DROP TABLE IF EXISTS \(names.qualified($0));" }
           + ["DROP SEQUENCE IF EXISTS \(adjustments);"],
         separator: "\n"
       )

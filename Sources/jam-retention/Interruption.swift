@@ -1,0 +1,60 @@
+import Dispatch
+import Foundation
+import Postgres
+import Synchronization
+
+/// What SIGINT and SIGTERM do: the statement that runs is cancelled, the command says so and ends; a second signal ends it
+/// at once.
+enum Interruption {
+  private struct State {
+    var signal: Int32?
+    var connections: [Connection] = []
+    var sources: [any DispatchSourceSignal] = []
+  }
+
+  private static let state = Mutex(State())
+
+  /// The signal that has come, if one has.
+  static var signal: Int32? { state.withLock(\.signal) }
+
+  /// Listens from now on.
+  static func begin() {
+    state.withLock { state in
+      for signal in [SIGINT, SIGTERM] {
+        let source = DispatchSource.makeSignalSource(signal: signal)
+        source.setEventHandler { receive(signal) }
+        source.resume()
+        state.sources.append(source)
+      }
+    }
+  }
+
+  /// Has the connection's statements cancelled when a signal comes.
+  static func watch(_ connection: Connection) {
+    state.withLock { $0.connections.append(connection) }
+  }
+
+  /// Ends the process as the signal's number says, with one line about it.
+  static func end(_ signal: Int32) -> Never {
+    let command = CommandLine.arguments.dropFirst().prefix { !$0.hasPrefix("-") }.joined(separator: " ")
+    let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
+    let isOnline = state.withLock { !$0.connections.isEmpty }
+    let text =
+      "jam-retention: \(command) was stopped by \(name); \(isOnline ? "what it has committed stays, and " : "")"
+      + "it can be started again\n"
+    FileHandle.standardError.write(Data(text.utf8))
+    exit(128 + signal)
+  }
+
+  private static func receive(_ signal: Int32) {
+    let connections = state.withLock { state -> [Connection]? in
+      guard state.signal == nil else { return nil }
+      state.signal = signal
+      return state.connections
+    }
+    guard let connections else { _exit(128 + signal) }
+    guard !connections.isEmpty else { end(signal) }
+    // Apart from this queue, on which the second signal comes.
+    Thread { connections.forEach { $0.interrupt() } }.start()
+  }
+}
