@@ -31,6 +31,18 @@ demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 test: deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test
 
+.PHONY: soak
+soak: deps ## Everything at once for MINUTES=n (default 2): writers, collections, folds, repairs, uploads
+	JAM_SOAK_MINUTES=$(or $(MINUTES),2) swift test --filter SoakTests
+
+.PHONY: crash
+crash: deps ## Kill the server at 200 random moments of a mixed load
+	JAM_CRASHES=200 swift test --filter CrashTests
+
+.PHONY: property
+property: deps ## Run PROGRAMS=n (default 1000) random programs against the oracle, in each mode
+	JAM_PROGRAMS=$(or $(PROGRAMS),1000) swift test --filter ConservationTests
+
 .PHONY: build
 build: deps ## Build one release binary with the Swift runtime linked in
 	swift build -c release --static-swift-stdlib --product $(PROGRAM)

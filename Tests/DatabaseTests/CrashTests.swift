@@ -67,4 +67,51 @@ import Testing
     #expect(try totals.int("preimages") == 49 && totals.int("bytes") == 490)
     #expect(try totals.int("running") == 0)
   }
+
+  private static let kills = ProcessInfo.processInfo.environment["JAM_CRASHES"].flatMap(Int.init) ?? 6
+
+  @Test("The server is killed at random moments of a mixed load: nothing referenced is gone, the next cleanup works")
+  func mixedLoad() throws {
+    let server = try EmbeddedPostgres.start(settings: ["fsync": "on"])
+    defer { server.stop() }
+    let seed = ProcessInfo.processInfo.environment["JAM_SEED"].flatMap(UInt64.init) ?? .random(in: 0..<1 << 48)
+    var random = SeededGenerator(seed: seed)
+    var survived: [String: Int] = [:]
+    for mode in RefcountingMode.allCases {
+      let database = try TestDatabase(mode, on: server)
+      _ = try database.migrate()
+      try database.submit([])
+      try database.retention.setPolicy("batch_size", to: "20")
+      let workload = Workload(database: database)
+      workload.start(writers: 6, seed: seed)
+      workload.start { connection in _ = try connection.query("CALL jam_cleanup()") }
+      workload.start { connection in _ = try connection.query("SELECT jam_fold_references()") }
+      for kill in 1...max(1, Self.kills / 2) {
+        workload.wait(forEvents: Int.random(in: 1...150, using: &random))
+        server.killHard()
+        try server.restart()
+        let observer = try database.connect()
+        // The clients go on meanwhile; each look is one snapshot.
+        #expect(try observer.query("SELECT FROM jam_verify_refcounts()").rows.isEmpty, "seed \(seed), kill \(kill)")
+        #expect(try database.lostReferences(on: observer) == 0, "seed \(seed), kill \(kill)")
+        observer.close()
+        survived[mode.rawValue, default: 0] += 1
+      }
+      workload.stop()
+      let observer = try database.connect()
+      let next = try observer.query("CALL jam_cleanup()").first
+      #expect(next?["status"] == "completed", "seed \(seed)")
+      #expect(
+        try observer.query("SELECT FROM jam_cleanup_runs WHERE status IN ('running', 'failed')").rows.isEmpty,
+        "seed \(seed)"
+      )
+      #expect(try observer.query("SELECT FROM jam_verify_refcounts()").rows.isEmpty, "seed \(seed)")
+      #expect(try observer.query("SELECT jam_repair_refcounts() AS n").first?.int("n") == 0)
+      #expect(
+        workload.current.failures.keys.allSatisfy { ["connection", "57P01", "57P02", "57P03"].contains($0) },
+        "\(workload.current.failures)"
+      )
+    }
+    print("crashes: seed \(seed), kills survived \(survived)")
+  }
 }
