@@ -81,7 +81,7 @@ public struct Migrator {
     var done: [String] = []
     for (migration, state) in try refuseChanged(plan()) where state != .current {
       try applyWithRetries(migration)
-      logger.info("applied \(migration.name)")
+      logger.info("migration applied", metadata: ["file": "\(migration.name)"])
       done.append(migration.name)
     }
     return done
@@ -143,7 +143,10 @@ public struct Migrator {
               + "(SQLSTATE \(error.sqlState ?? "")); end that transaction and run migrate up again"
           )
         }
-        logger.warning("\(migration.name): lock not available, attempt \(attempt) of \(maximumAttempts)")
+        logger.warning(
+          "lock not available",
+          metadata: ["file": "\(migration.name)", "attempt": .stringConvertible(attempt)]
+        )
         Thread.sleep(forTimeInterval: 0.1 * Double(1 << attempt))
       } catch let error as PostgresError {
         throw RunnerError("\(migration.name) failed and left nothing behind: \(error)")

@@ -8,14 +8,16 @@ import SafeSQL
 public struct RetentionDatabase {
   /// The connection that all calls use.
   public let connection: Connection
-  private let names: ObjectNames
-  private let logger: Logger
+  let names: ObjectNames
+  let blobs: BlobTable
+  let logger: Logger
 
   /// Uses an open connection.
   public init(connection: Connection, model: RetentionModel, logger: Logger) {
     self.connection = connection
     self.logger = logger
     names = ObjectNames(model)
+    blobs = model.blobs
   }
 
   /// Runs a cleanup and returns its one row: run_id, status, counts.
@@ -32,18 +34,18 @@ public struct RetentionDatabase {
       }
     }
     let start = ContinuousClock.now
-    let result = try connection.query(
-      "CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)",
-      cutoff,
-      dryRun
-    )
+    let result = try reportingAnomalies {
+      try connection.query(
+        "CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)",
+        cutoff,
+        dryRun
+      )
+    }
     guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
     let elapsed = ContinuousClock.now - start
-    var metadata: Logger.Metadata = [
-      "cutoff": "\(cutoff ?? "policy")",
-      "duration_ms": "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
-    ]
-    for column in result.columns { metadata[column] = "\(try row.optionalString(column) ?? "")" }
+    var metadata = row.metadata
+    metadata["cutoff"] = "\(cutoff ?? "policy")"
+    metadata["duration_ms"] = .stringConvertible(Int(elapsed / .milliseconds(1)))
     logger.info("cleanup", metadata: metadata)
     return row
   }
@@ -61,8 +63,11 @@ public struct RetentionDatabase {
   /// Corrects counts that are wrong and returns how many.
   public func repair() throws -> Int {
     try connection.execute("SET default_transaction_isolation = 'read committed'")
-    return try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected")
-      ?? 0
+    let corrected = try reportingAnomalies {
+      try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected").first?.int("corrected") ?? 0
+    }
+    logger.info("repair", metadata: ["corrected": .stringConvertible(corrected)])
+    return corrected
   }
 
   /// The policy row.
@@ -70,25 +75,45 @@ public struct RetentionDatabase {
     try connection.query("SELECT * FROM \(names.qualified("retention_policy"))")
   }
 
-  /// Changes one column of the policy.
+  /// Changes one column of the policy and returns the change; nil: it had that value already.
   ///
+  /// - Parameters:
+  ///   - value: as PostgreSQL reads it; nil: NULL.
+  ///   - origin: what of the configuration sets it; nil: somebody at the keyboard.
   /// - Throws: ``RunnerError`` for a column that the policy does not have or a value that its CHECK refuses.
-  public func setPolicy(_ column: String, to value: String?) throws {
+  @discardableResult
+  public func setPolicy(_ column: String, to value: String?, origin: ConfigurationOrigin? = nil) throws -> PolicyChange?
+  {
     let columns = try policy().columns.filter { $0 != "only_row" && $0 != "installed_at" }
     guard columns.contains(column) else {
-      throw RunnerError("the policy has no \"\(column)\"; it has: \(columns.joined(separator: ", "))")
+      throw RunnerError(
+        "the policy has no \"\(column)\"\(Suggestion.text(for: column, among: columns)); it has: \(columns.joined(separator: ", "))"
+      )
     }
     let table = names.qualified("retention_policy")
+    let name = Identifier(column)
     let type = try connection.query(
       "SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
       table.quoted,
       column
     ).first?.string("type")
+    let row: Row?
     do {
-      _ = try connection.query("UPDATE \(table) SET \(Identifier(column)) = $1::\(raw: type ?? "text")", value)
+      row = try connection.query(
+        """
+        UPDATE \(table) SET \(name) = $1::\(raw: type ?? "text")
+        FROM (SELECT \(name)::text AS value FROM \(table) FOR UPDATE) AS before
+        RETURNING before.value AS value_before, \(table).\(name)::text AS value_after
+        """,
+        value
+      ).first
     } catch let error as PostgresError where ["22", "23"].contains(error.sqlState?.prefix(2) ?? "") {
       throw RunnerError("\(column) cannot be \(value ?? "NULL"): \(error)")
     }
+    guard let row, row["value_before"] != row["value_after"] else { return nil }
+    let change = PolicyChange(column: column, old: row["value_before"], new: row["value_after"], origin: origin)
+    logger.info("policy changed", metadata: change.metadata)
+    return change
   }
 
   /// The health checks: check_name, ok, detail, remedy.

@@ -16,8 +16,9 @@ struct Cleanup: ParsableCommand {
   var exitCode = false
 
   func run() throws {
-    let row = try options.database().cleanup(cutoff: cutoff, dryRun: dryRun ? true : nil)
-    try options.show(row.columns, [row])
+    let session = try options.session(.changes)
+    let row = try session.database().cleanup(cutoff: cutoff, dryRun: dryRun ? true : nil)
+    session.format.show(row)
     let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
     if dryRun && exitCode && found { throw ExitCode.findings }
   }

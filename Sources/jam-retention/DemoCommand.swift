@@ -1,5 +1,4 @@
 import ArgumentParser
-import Logging
 import RetentionRunner
 
 struct DemoCommand: ParsableCommand {
@@ -8,9 +7,9 @@ struct DemoCommand: ParsableCommand {
     abstract: "The main job on a throw-away server: adopt, preview, clean, verify."
   )
 
+  @OptionGroup var log: LogOptions
+
   func run() throws {
-    var logger = Logger(label: "jam-retention") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = .warning
-    try Demo(logger: logger) { print($0) }.run()
+    try Demo(logger: log.logger()) { print($0) }.run()
   }
 }

@@ -6,7 +6,7 @@ struct Doctor: ParsableCommand {
   @OptionGroup var options: DatabaseOptions
 
   func run() throws {
-    let database = try options.database()
+    let database = try options.session().database()
     let checks = try database.health().rows
     var isHealthy = true
     for check in checks {
