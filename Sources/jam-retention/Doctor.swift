@@ -6,18 +6,29 @@ struct Doctor: ParsableCommand {
   @OptionGroup var options: DatabaseOptions
 
   func run() throws {
-    let database = try options.session().database()
-    let checks = try database.health().rows
+    let session = try options.session()
+    let database = try session.database()
     var isHealthy = true
-    for check in checks {
-      let ok = try check.bool("ok")
+    func show(_ name: String, _ ok: Bool, _ detail: String, _ remedy: String) {
       isHealthy = isHealthy && ok
-      print("\(ok ? "ok  " : "FAIL") \(try check.string("check_name")): \(try check.string("detail"))")
-      if !ok { print("     \(try check.string("remedy"))") }
+      let line = "\(ok ? "ok  " : "FAIL") \(name): \(detail)"
+      session.format.show(
+        ok ? line : "\(line)\n     \(remedy)",
+        json: [
+          ("check", .string(name)), ("ok", .boolean(ok)), ("detail", .string(detail)), ("remedy", .string(remedy)),
+        ]
+      )
+    }
+    for check in try database.health().rows {
+      show(
+        try check.string("check_name"),
+        try check.bool("ok"),
+        try check.string("detail"),
+        try check.string("remedy")
+      )
     }
     let drift = try database.verify().rows.count
-    print("\(drift == 0 ? "ok  " : "FAIL") conservation law: \(drift) counts are wrong")
-    if drift > 0 { print("     Run: jam-retention repair") }
-    if !isHealthy || drift > 0 { throw ExitCode.findings }
+    show("conservation law", drift == 0, "\(drift) counts are wrong", "Run: jam-retention repair")
+    if !isHealthy { throw ExitCode.findings }
   }
 }
