@@ -34,20 +34,37 @@ public struct RetentionDatabase {
       }
     }
     let start = ContinuousClock.now
-    let result = try reportingAnomalies {
-      try connection.query(
-        "CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)",
-        cutoff,
-        dryRun
-      )
+    do {
+      let result = try reportingAnomalies {
+        try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+      }
+      guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
+      logCleanup(.info, cutoff, since: start, try row.metadata.merging(runMetadata(row.int("run_id"))) { $1 })
+      return row
+    } catch {
+      logCleanup(.error, cutoff, since: start, ["status": "failed", "error": "\(error)"])
+      throw error
     }
-    guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
-    let elapsed = ContinuousClock.now - start
-    var metadata = row.metadata
-    metadata["cutoff"] = "\(cutoff ?? "policy")"
-    metadata["duration_ms"] = .stringConvertible(Int(elapsed / .milliseconds(1)))
-    logger.info("cleanup", metadata: metadata)
-    return row
+  }
+
+  private func logCleanup(
+    _ level: Logger.Level,
+    _ cutoff: String?,
+    since start: ContinuousClock.Instant,
+    _ metadata: Logger.Metadata
+  ) {
+    let milliseconds = Int((ContinuousClock.now - start) / .milliseconds(1))
+    let common: Logger.Metadata = ["cutoff": "\(cutoff ?? "policy")", "duration_ms": .stringConvertible(milliseconds)]
+    logger.log(level: level, "cleanup", metadata: common.merging(metadata) { $1 })
+  }
+
+  /// What the procedure does not return: whether the policy made it a dry run, and what it left for the next.
+  private func runMetadata(_ id: Int) throws -> Logger.Metadata {
+    let run = try connection.query(
+      "SELECT dry_run, busy_rows FROM \(names.qualified("cleanup_runs")) WHERE id = $1",
+      id
+    )
+    return run.first?.metadata ?? [:]
   }
 
   /// What a cleanup would delete now, a row per class.

@@ -48,9 +48,9 @@ public struct TextTable: CustomStringConvertible {
 }
 
 extension Row {
-  /// What people read: nothing for NULL, words for truth values.
+  /// What people read, on one line: nothing for NULL, words for truth values.
   fileprivate func plain(_ name: String) -> String {
-    let text = self[name] ?? ""
+    let text = (self[name] ?? "").split(whereSeparator: \.isNewline).joined(separator: " ")
     guard type(of: name) == .boolean else { return text }
     return text == "t" ? "yes" : text == "f" ? "no" : text
   }

@@ -145,6 +145,7 @@ import Testing
         #expect(found.first?["deleted_preimages"] as? Int == 1)
         let event = try #require(objects(result.errorLines).first { $0["event"] as? String == "cleanup" })
         #expect(event["deleted_preimages"] as? Int == 1 && event["duration_ms"] is Int && event["run_id"] is Int)
+        #expect(event["dry_run"] as? Bool == command.contains("--dry-run"))
       }
     }
     try database.connection.execute("INSERT INTO jam_unresolved_references VALUES (repeat('b', 64), 1)")
@@ -164,6 +165,18 @@ import Testing
     #expect(warnings.first?["hash"] as? String == String(repeating: "a", count: 64))
     #expect(warnings.first?["stored"] as? Int == 0 && warnings.first?["delta"] as? Int == -5)
     #expect(try !database.succeed("cleanup").error.contains("anomaly"))
+  }
+
+  @Test("A cleanup that fails is logged as an error")
+  func failure() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    let result = try database.run("cleanup", "--cutoff", "infinity", "--log-format", "json")
+    let event = try #require(
+      objects(result.errorLines.filter { $0.hasPrefix("{") }).first { $0["event"] as? String == "cleanup" }
+    )
+    #expect(event["level"] as? String == "error" && event["status"] as? String == "failed" && result.status == 1)
+    #expect((event["error"] as? String)?.contains("22023") == true)
   }
 
   @Test("metrics --output replaces the file; a folder that is not there is an error that names it")
