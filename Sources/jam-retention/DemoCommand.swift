@@ -1,4 +1,5 @@
 import ArgumentParser
+import Logging
 import RetentionRunner
 
 struct DemoCommand: ParsableCommand {
@@ -7,9 +8,8 @@ struct DemoCommand: ParsableCommand {
     abstract: "The main job on a throw-away server: adopt, preview, clean, verify."
   )
 
-  @OptionGroup var log: LogOptions
-
   func run() throws {
-    try Demo(logger: log.logger()) { print($0) }.run()
+    let logger = Logger(label: "jam-retention") { _ in LineLogHandler(format: .text, level: .warning) }
+    try Demo(logger: logger) { print($0) }.run()
   }
 }
