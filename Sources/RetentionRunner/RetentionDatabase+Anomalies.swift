@@ -4,20 +4,28 @@ import SafeSQL
 
 extension RetentionDatabase {
   /// Runs the body, then warns of every anomaly that was recorded meanwhile, by whomever.
+  ///
+  /// Whoever may not read the anomalies can work all the same, without the warnings.
   func reportingAnomalies<Result>(_ body: () throws -> Result) throws -> Result {
-    let table = names.qualified("refcount_anomalies")
-    let last = try connection.query("SELECT coalesce(max(id), 0) AS id FROM \(table)").first?.int("id") ?? 0
+    let last = readAnomalies { table in
+      try connection.query("SELECT coalesce(max(id), 0) AS id FROM \(table)").first?.int("id")
+    }
     // Also when the body fails: a cleanup keeps the batches before its error.
-    defer { logAnomalies(of: table, after: last) }
+    defer {
+      let anomalies = readAnomalies { table in
+        try last.map { try connection.query("SELECT hash, stored, delta FROM \(table) WHERE id > $1 ORDER BY id", $0) }
+      }
+      for anomaly in anomalies?.rows ?? [] { logger.warning("refcount anomaly", metadata: anomaly.metadata) }
+    }
     return try body()
   }
 
-  private func logAnomalies(of table: QualifiedName, after last: Int) {
+  private func readAnomalies<Result>(_ read: (QualifiedName) throws -> Result?) -> Result? {
     do {
-      let anomalies = try connection.query("SELECT hash, stored, delta FROM \(table) WHERE id > $1 ORDER BY id", last)
-      for anomaly in anomalies.rows { logger.warning("refcount anomaly", metadata: anomaly.metadata) }
+      return try read(names.qualified("refcount_anomalies"))
     } catch {
-      logger.warning("anomalies not read", metadata: ["error": "\(error)"])
+      logger.debug("anomalies not read", metadata: ["error": "\(error)"])
+      return nil
     }
   }
 }
