@@ -10,6 +10,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
@@ -25,8 +26,10 @@ let package = Package(
       name: "RetentionRunner",
       dependencies: [
         "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel",
+        .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "Yams", package: "Yams"),
       ]
     ),
     .executableTarget(
@@ -42,6 +45,7 @@ let package = Package(
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
     .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "jam-retention"]),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
+    .testTarget(name: "CommandTests", dependencies: ["jam-retention", "EmbeddedPostgres"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -19,10 +19,12 @@ public struct QueryResult: Sendable {
     let columns = (0..<width).map { PQfname(result, $0).map { String(cString: $0) } ?? "" }
     // Of two columns with one name, the first counts.
     let positions = Dictionary(columns.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+    let types = (0..<width).map { ColumnType(oid: PQftype(result, $0)) }
     self.columns = columns
     rows = (0..<PQntuples(result)).map { row in
       Row(
         positions: positions,
+        types: types,
         values: (0..<width).map { column in
           guard PQgetisnull(result, row, column) == 0, let value = PQgetvalue(result, row, column) else { return nil }
           let bytes = UnsafeRawBufferPointer(start: value, count: Int(PQgetlength(result, row, column)))

@@ -3,6 +3,7 @@ import CLibPQ
 /// One row of a result; the values are kept as PostgreSQL's text and read as what the caller expects.
 public struct Row: Sendable {
   let positions: [String: Int]
+  let types: [ColumnType]
   let values: [String?]
 
   /// The names of the columns, in the result's order.
@@ -12,6 +13,9 @@ public struct Row: Sendable {
   public subscript(name: String) -> String? {
     positions[name].flatMap { values[$0] }
   }
+
+  /// What a column holds; text for a column that is not there.
+  public func type(of name: String) -> ColumnType { positions[name].map { types[$0] } ?? .text }
 
   /// The text of a column that is not NULL.
   public func string(_ name: String) throws -> String { try required(name, optionalString(name)) }

@@ -66,7 +66,11 @@ public struct ModelReader {
       if allowed.contains(name) {
         result[name] = value
       } else {
-        add(path, at: key, "there is no \"\(name)\" here; allowed: \(allowed.joined(separator: ", "))")
+        add(
+          path,
+          at: key,
+          "there is no \"\(name)\" here\(Suggestion.text(for: name, among: allowed)); allowed: \(allowed.joined(separator: ", "))"
+        )
       }
     }
     for name in required where result[name] == nil { add(path, at: node, "\"\(name)\" is missing") }

@@ -63,13 +63,17 @@ private struct Validation {
 
   private mutating func find(_ name: String, at path: String) -> Table? {
     if let table = model.tables.first(where: { $0.name == name }) { return table }
-    add(path, "there is no table \"\(name)\"; the tables are \(quotedList(model.tables.map(\.name)))")
+    let names = model.tables.map(\.name)
+    let suggestion = Suggestion.text(for: name, among: names)
+    add(path, "there is no table \"\(name)\"\(suggestion); the tables are \(quotedList(names))")
     return nil
   }
 
   private mutating func find(_ name: String, in table: Table, at path: String) -> Column? {
     if let column = table.columns.first(where: { $0.name == name }) { return column }
-    add(path, "table \"\(table.name)\" has no column \"\(name)\"; it has \(quotedList(table.columns.map(\.name)))")
+    let names = table.columns.map(\.name)
+    let suggestion = Suggestion.text(for: name, among: names)
+    add(path, "table \"\(table.name)\" has no column \"\(name)\"\(suggestion); it has \(quotedList(names))")
     return nil
   }
 

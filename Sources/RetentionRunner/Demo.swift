@@ -57,21 +57,12 @@ public struct Demo {
     }
   }
 
-  private func table(_ result: QueryResult) -> String {
-    let rows = result.rows.map { row in result.columns.map { (try? row.optionalString($0)) ?? "" } }
-    let widths = result.columns.indices.map { index in
-      ([result.columns] + rows).map { $0[index].count }.max() ?? 0
-    }
-    return ([result.columns] + rows).map { row in
-      "  " + zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }.joined(separator: "  ")
-    }.joined(separator: "\n") + "\n"
-  }
+  private func table(_ result: QueryResult) -> String { indented(TextTable(result)) }
 
-  private func list(_ dry: Row, _ real: Row) -> String {
-    dry.columns.filter { $0 != "run_id" }.map { column in
-      let name = column + String(repeating: " ", count: max(0, 22 - column.count))
-      return "  \(name)\((try? dry.optionalString(column)) ?? "") | \((try? real.optionalString(column)) ?? "")"
-    }.joined(separator: "\n") + "\n"
+  private func list(_ dry: Row, _ real: Row) -> String { indented(TextTable(names: ["dry", "real"], dry, real)) }
+
+  private func indented(_ table: TextTable) -> String {
+    table.description.split(separator: "\n").map { "  \($0)\n" }.joined()
   }
 
   private static let sizes: SQL = """

@@ -58,7 +58,7 @@ public struct GeneratedFiles {
         continue
       }
       try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
-      try Data(file.text.utf8).write(to: url, options: .atomic)
+      try AtomicFile.write(file.text, to: url.path)
     }
     return differences
   }

@@ -75,7 +75,7 @@ public struct Migrator: Sendable {
         var done: [String] = []
         for (migration, state) in try refuseChanged(plan()) where state != .current {
           try applyWithRetries(migration)
-          logger.info("applied \(migration.name)")
+          logger.info("migration applied", metadata: ["file": "\(migration.name)"])
           done.append(migration.name)
         }
         return done
@@ -106,7 +106,7 @@ public struct Migrator: Sendable {
     // installer that has it would wait for that in turn.
     var attempts = 0
     while try connection.query("SELECT pg_try_advisory_lock(\(key)) AS taken").first?.bool("taken") != true {
-      if attempts == 0 { logger.info("another installer is at work; waiting for it") }
+      if attempts == 0 { logger.info("waiting for another installer") }
       attempts += 1
       Thread.sleep(forTimeInterval: 0.05)
     }
@@ -178,7 +178,10 @@ public struct Migrator: Sendable {
               + "(SQLSTATE \(error.sqlState ?? "")); \(try lockHolders())end that transaction and run migrate up again"
           )
         }
-        logger.warning("\(migration.name): lock not available, attempt \(attempt) of \(maximumAttempts)")
+        logger.warning(
+          "lock not available",
+          metadata: ["file": "\(migration.name)", "attempt": .stringConvertible(attempt)]
+        )
         Thread.sleep(forTimeInterval: 0.1 * Double(1 << attempt))
       } catch let error as PostgresError where error.kind == .connection {
         throw RunnerError("\(migration.name) was interrupted: \(error); run migrate up again")

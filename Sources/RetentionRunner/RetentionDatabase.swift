@@ -10,24 +10,26 @@ public struct RetentionDatabase: Sendable {
   public let connection: Connection
   let logger: Logger
   let names: ObjectNames
+  let blobs: BlobTable
 
   /// The schema of the tables.
   var schema: String { names.schema.name }
 
   /// Uses an open connection.
   public init(connection: Connection, model: RetentionModel, logger: Logger) {
-    self.init(connection: connection, names: ObjectNames(model), logger: logger)
+    self.init(connection: connection, names: ObjectNames(model), blobs: model.blobs, logger: logger)
   }
 
-  private init(connection: Connection, names: ObjectNames, logger: Logger) {
+  private init(connection: Connection, names: ObjectNames, blobs: BlobTable, logger: Logger) {
     self.connection = connection
     self.names = names
     self.logger = logger
+    self.blobs = blobs
   }
 
   /// The same installation through another connection.
   func on(_ connection: Connection) -> RetentionDatabase {
-    RetentionDatabase(connection: connection, names: names, logger: logger)
+    RetentionDatabase(connection: connection, names: names, blobs: blobs, logger: logger)
   }
 
   /// Runs a cleanup and returns its one row: run_id, status, counts.
@@ -44,18 +46,38 @@ public struct RetentionDatabase: Sendable {
       }
     }
     let start = ContinuousClock.now
-    let result = try installed {
-      try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+    do {
+      let result = try installed {
+        try reportingAnomalies {
+          try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+        }
+      }
+      guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
+      logCleanup(.info, cutoff, since: start, try row.metadata.merging(runMetadata(row.int("run_id"))) { $1 })
+      return row
+    } catch {
+      logCleanup(.error, cutoff, since: start, ["status": "failed", "error": "\(error)"])
+      throw error
     }
-    guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
-    let elapsed = ContinuousClock.now - start
-    var metadata: Logger.Metadata = [
-      "cutoff": "\(cutoff ?? "policy")",
-      "duration_ms": "\(elapsed.components.seconds * 1000 + elapsed.components.attoseconds / 1_000_000_000_000_000)",
-    ]
-    for column in result.columns { metadata[column] = "\(try row.optionalString(column) ?? "")" }
-    logger.info("cleanup", metadata: metadata)
-    return row
+  }
+
+  private func logCleanup(
+    _ level: Logger.Level,
+    _ cutoff: String?,
+    since start: ContinuousClock.Instant,
+    _ metadata: Logger.Metadata
+  ) {
+    let milliseconds = Int((ContinuousClock.now - start) / .milliseconds(1))
+    let common: Logger.Metadata = ["cutoff": "\(cutoff ?? "policy")", "duration_ms": .stringConvertible(milliseconds)]
+    logger.log(level: level, "cleanup", metadata: common.merging(metadata) { $1 })
+  }
+
+  /// What the procedure does not return: whether the policy made it a dry run, and what it left for the next. Nothing for
+  /// a role that may not read it.
+  private func runMetadata(_ id: Int) -> Logger.Metadata {
+    let runs = names.qualified("cleanup_runs")
+    let run = try? connection.query("SELECT dry_run, busy_rows FROM \(runs) WHERE id = $1", id)
+    return run?.first?.metadata ?? [:]
   }
 
   /// What a cleanup would delete now, a row per class.
@@ -72,13 +94,17 @@ public struct RetentionDatabase: Sendable {
 
   /// Corrects counts that are wrong and returns how many.
   public func repair() throws -> Int {
-    try connection.transaction {
-      try connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-      let result = try installed {
-        try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected")
+    let corrected = try installed {
+      try reportingAnomalies {
+        try connection.transaction {
+          try connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+          let result = try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected")
+          return try result.first?.int("corrected") ?? 0
+        }
       }
-      return try result.first?.int("corrected") ?? 0
     }
+    logger.info("repair", metadata: ["corrected": .stringConvertible(corrected)])
+    return corrected
   }
 
   /// The policy row.
@@ -86,25 +112,45 @@ public struct RetentionDatabase: Sendable {
     try installed { try connection.query("SELECT * FROM \(names.qualified("retention_policy"))") }
   }
 
-  /// Changes one column of the policy.
+  /// Changes one column of the policy and returns the change; nil: it had that value already.
   ///
+  /// - Parameters:
+  ///   - value: as PostgreSQL reads it; nil: NULL.
+  ///   - origin: what of the configuration sets it; nil: somebody at the keyboard.
   /// - Throws: ``RunnerError`` for a column that the policy does not have or a value that its CHECK refuses.
-  public func setPolicy(_ column: String, to value: String?) throws {
+  @discardableResult
+  public func setPolicy(_ column: String, to value: String?, origin: ConfigurationOrigin? = nil) throws -> PolicyChange?
+  {
     let columns = try policy().columns.filter { $0 != "only_row" && $0 != "installed_at" }
     guard columns.contains(column) else {
-      throw RunnerError("the policy has no \"\(column)\"; it has: \(columns.joined(separator: ", "))")
+      throw RunnerError(
+        "the policy has no \"\(column)\"\(Suggestion.text(for: column, among: columns)); it has: \(columns.joined(separator: ", "))"
+      )
     }
     let table = names.qualified("retention_policy")
+    let name = Identifier(column)
     let type = try connection.query(
       "SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
       table.quoted,
       column
     ).first?.string("type")
+    let row: Row?
     do {
-      _ = try connection.query("UPDATE \(table) SET \(Identifier(column)) = $1::\(raw: type ?? "text")", value)
+      row = try connection.query(
+        """
+        UPDATE \(table) SET \(name) = $1::\(raw: type ?? "text")
+        FROM (SELECT \(name)::text AS value FROM \(table) FOR UPDATE) AS before
+        RETURNING before.value AS value_before, \(table).\(name)::text AS value_after
+        """,
+        value
+      ).first
     } catch let error as PostgresError where ["22", "23"].contains(error.sqlState?.prefix(2) ?? "") {
       throw RunnerError("\(column) cannot be \(value ?? "NULL"): \(error)")
     }
+    guard let row, row["value_before"] != row["value_after"] else { return nil }
+    let change = PolicyChange(column: column, old: row["value_before"], new: row["value_after"], origin: origin)
+    logger.info("policy changed", metadata: change.metadata)
+    return change
   }
 
   /// The health checks: check_name, ok, detail, remedy.
@@ -144,7 +190,7 @@ public struct RetentionDatabase: Sendable {
   }
 
   /// What a refused call means for the person at the keyboard.
-  private func installed<Result>(_ call: () throws -> Result) throws -> Result {
+  func installed<Result>(_ call: () throws -> Result) throws -> Result {
     do {
       return try call()
     } catch let error as PostgresError {

@@ -16,23 +16,25 @@ struct Cleanup: ParsableCommand {
   @Flag(help: "Exit 3 when a dry run finds something to delete.")
   var exitCode = false
 
-  @Flag(help: "Do not tell how far the cleanup is.")
+  @Flag(help: "Do not tell how far the cleanup is; so with JSON logs, too.")
   var quiet = false
 
   func run() throws {
-    let database = try options.database()
+    let session = try options.session(.changes)
+    let database = try session.database()
     let cleanup = { try database.cleanup(cutoff: cutoff, dryRun: dryRun ? true : nil) }
-    let row = try quiet ? cleanup() : progress(of: database).during(cleanup)
-    try options.show(row.columns, [row])
+    // A line of JSON is not told from a line of progress.
+    let isQuiet = quiet || options.common.log.logFormat == .json
+    let row = try isQuiet ? cleanup() : progress(of: database, session).during(cleanup)
+    session.format.show(row)
     let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
     if dryRun && exitCode && found { throw ExitCode.findings }
   }
 
-  private func progress(of database: RetentionDatabase) -> CleanupProgress {
+  private func progress(of database: RetentionDatabase, _ session: Session) -> CleanupProgress {
     let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
-    let options = options
     return CleanupProgress(of: database, style: isTerminal ? .terminal : .lines) {
-      try options.connectUnwatched()
+      try session.connectUnwatched()
     } write: { text in
       FileHandle.standardError.write(Data(text.utf8))
     }

@@ -9,8 +9,7 @@ struct DemoCommand: ParsableCommand {
   )
 
   func run() throws {
-    var logger = Logger(label: "jam-retention") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = .warning
+    let logger = Logger(label: "jam-retention") { _ in LineLogHandler(format: .text, level: .warning) }
     try Demo(logger: logger) { print($0) }.run()
   }
 }

@@ -9,11 +9,18 @@ struct DoctorCommand: ParsableCommand {
   @OptionGroup var options: Migrate.Options
 
   func run() throws {
-    let database = try options.database.database()
-    let checks = try Doctor(database: database, migrator: options.migrator(on: database.connection)).checks()
+    let session = try options.database.session()
+    let database = try session.database()
+    let checks = try Doctor(database: database, migrator: options.migrator(database, session)).checks()
     for check in checks {
-      print("\(check.isHealthy ? "ok  " : "FAIL") \(check.name): \(check.detail)")
-      if !check.isHealthy { print("     \(check.remedy)") }
+      let line = "\(check.isHealthy ? "ok  " : "FAIL") \(check.name): \(check.detail)"
+      session.format.show(
+        check.isHealthy ? line : "\(line)\n     \(check.remedy)",
+        json: [
+          ("check", .string(check.name)), ("ok", .boolean(check.isHealthy)), ("detail", .string(check.detail)),
+          ("remedy", .string(check.remedy)),
+        ]
+      )
     }
     if checks.contains(where: { !$0.isHealthy }) { throw ExitCode.findings }
   }

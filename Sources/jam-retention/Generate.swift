@@ -7,6 +7,7 @@ struct Generate: ParsableCommand {
     abstract: "Write the SQL migrations; only files that differ are touched."
   )
 
+  @OptionGroup var common: CommonOptions
   @OptionGroup var model: ModelOptions
 
   @Option(help: "The folder to write to.")
@@ -16,10 +17,13 @@ struct Generate: ParsableCommand {
   var check = false
 
   func run() throws {
-    let files = GeneratedFiles(folder: out, files: MigrationGenerator.files(for: try model.checked()))
+    let configuration = try RetentionConfiguration(flags: model.flags, file: common.config)
+    let files = GeneratedFiles(folder: out, files: MigrationGenerator.files(for: try configuration.model()))
     let differences = check ? files.differences() : try files.write()
     for difference in differences {
-      print("\(check ? difference.kind.rawValue : "wrote") \(out)/\(difference.path)")
+      let path = "\(out)/\(difference.path)"
+      let state = check ? difference.kind.rawValue : difference.kind == .stale ? "removed" : "wrote"
+      common.format.show("\(state) \(path)", json: [("file", .string(path)), ("state", .string(state))])
     }
     if check && !differences.isEmpty { throw ExitCode.findings }
   }

@@ -34,8 +34,10 @@ struct JamRetention: ParsableCommand {
       fail("\(error)")
     } catch let error as PostgresError {
       fail("\(error)")
+    } catch let errors as ConfigurationErrors {
+      fail("the configuration has mistakes, nothing was done:\n\(errors)")
     } catch let errors as ModelErrors {
-      fail("the model has mistakes:\n\(errors)")
+      fail("the model has mistakes, nothing was done:\n\(errors)")
     } catch {
       let code = exitCode(for: error)
       // Parsing errors end with EX_USAGE (64); the contract of this command says 2.

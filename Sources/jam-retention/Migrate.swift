@@ -1,6 +1,5 @@
 import ArgumentParser
 import MigrationGenerator
-import Postgres
 import RetentionRunner
 
 struct Migrate: ParsableCommand {
@@ -15,33 +14,73 @@ struct Migrate: ParsableCommand {
     @Option(help: "Apply the reviewed files of this folder instead of what the model yields.")
     var from: String?
 
-    func migrator() throws -> Migrator { try migrator(on: database.connect()) }
+    func migrator(_ database: RetentionDatabase, _ session: Session) throws -> Migrator {
+      let files = try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: session.model)
+      return try Migrator(
+        files: files,
+        model: session.model,
+        connection: database.connection,
+        logger: session.logger
+      )
+    }
 
-    func migrator(on connection: Connection) throws -> Migrator {
-      let model = try database.model.checked()
-      let files = try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: model)
-      return try Migrator(files: files, model: model, connection: connection, logger: database.logger())
+    /// Every file with its state.
+    func plan(_ session: Session) throws -> [(migration: Migration, state: Migrator.State)] {
+      try migrator(session.database(), session).plan()
+    }
+  }
+
+  /// Keys of the configuration that `migrate up` writes to the policy row.
+  struct PolicyOptions: ParsableArguments {
+    @Option(help: "Written to the policy row: days that everything is kept.")
+    var retentionDays: Int?
+
+    @Flag(inversion: .prefixedNo, help: "Written to the policy row: whether a cleanup that is not told only counts.")
+    var retentionDryRun: Bool?
+
+    var flags: [ConfigurationFlag] {
+      [
+        ConfigurationFlag(.retentionDays, "--retention-days", retentionDays.map { "\($0)" }),
+        ConfigurationFlag(
+          .isDryRun,
+          retentionDryRun == false ? "--no-retention-dry-run" : "--retention-dry-run",
+          retentionDryRun.map { "\($0)" }
+        ),
+      ]
     }
   }
 
   struct Up: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Apply what is pending.")
+    static let configuration = CommandConfiguration(
+      abstract: "Apply what is pending, and write the retention keys that are set to the policy row."
+    )
     @OptionGroup var options: Options
+    @OptionGroup var policy: PolicyOptions
 
     func run() throws {
-      let applied = try options.migrator().up()
-      print(applied.isEmpty ? "nothing to do" : applied.map { "applied \($0)" }.joined(separator: "\n"))
+      let session = try options.database.session(.changes, flags: policy.flags)
+      let database = try session.database()
+      let applied = try options.migrator(database, session).up()
+      for name in applied { session.format.show(migration: name, state: "applied") }
+      let changes = try database.applyPolicy(of: session.configuration)
+      for change in changes { session.format.show(change) }
+      if applied.isEmpty && changes.isEmpty { session.format.remark("nothing to do") }
     }
   }
 
   struct Plan: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show what would be applied.")
+    static let configuration = CommandConfiguration(abstract: "Show what migrate up would do.")
     @OptionGroup var options: Options
+    @OptionGroup var policy: PolicyOptions
 
     func run() throws {
-      for (migration, state) in try options.migrator().plan() where state != .current {
-        print("\(state.rawValue) \(migration.name)")
-      }
+      let session = try options.database.session(flags: policy.flags)
+      let database = try session.database()
+      let pending = try options.migrator(database, session).plan().filter { $0.state != .current }
+      for (migration, state) in pending { session.format.show(migration: migration.name, state: state.rawValue) }
+      let changes = try database.policyChanges(for: session.configuration)
+      for change in changes { session.format.show(change) }
+      if pending.isEmpty && changes.isEmpty { session.format.remark("nothing to do") }
     }
   }
 
@@ -50,7 +89,10 @@ struct Migrate: ParsableCommand {
     @OptionGroup var options: Options
 
     func run() throws {
-      for (migration, state) in try options.migrator().plan() { print("\(state.rawValue) \(migration.name)") }
+      let session = try options.database.session()
+      for (migration, state) in try options.plan(session) {
+        session.format.show(migration: migration.name, state: state.rawValue)
+      }
     }
   }
 
@@ -62,9 +104,20 @@ struct Migrate: ParsableCommand {
     @OptionGroup var options: Options
 
     func run() throws {
-      let differing = try options.migrator().plan().filter { $0.state != .current }
-      for (migration, state) in differing { print("\(state.rawValue) \(migration.name)") }
-      if !differing.isEmpty { throw ExitCode.findings }
+      let session = try options.database.session()
+      let differing = try options.plan(session).filter { $0.state != .current }
+      for (migration, state) in differing { session.format.show(migration: migration.name, state: state.rawValue) }
+      guard differing.isEmpty else { throw ExitCode.findings }
+      session.format.remark("files and database agree")
     }
+  }
+}
+
+extension OutputFormat {
+  fileprivate func show(migration name: String, state: String) {
+    show(
+      "\(state) \(name)",
+      json: [("kind", .string("migration")), ("file", .string(name)), ("state", .string(state))]
+    )
   }
 }

@@ -9,8 +9,11 @@ struct Policy: ParsableCommand {
     @OptionGroup var options: DatabaseOptions
 
     func run() throws {
-      let policy = try options.database().policy()
-      try options.show(policy.columns, policy.rows)
+      let session = try options.session()
+      guard let policy = try session.database().policy().first else {
+        throw RunnerError("the policy has no row; apply the migrations again")
+      }
+      session.format.show(policy)
     }
   }
 
@@ -28,13 +31,16 @@ struct Policy: ParsableCommand {
     }
 
     func run() throws {
-      let database = try options.database()
-      try database.connection.transaction {
-        for assignment in assignments {
+      let session = try options.session(.changes)
+      let database = try session.database()
+      let changes = try database.connection.transaction {
+        try assignments.compactMap { assignment in
           let parts = assignment.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-          try database.setPolicy(parts[0], to: parts[1].isEmpty ? nil : parts[1])
+          return try database.setPolicy(parts[0], to: parts[1].isEmpty ? nil : parts[1])
         }
       }
+      changes.forEach(session.format.show)
+      if changes.isEmpty { session.format.remark("nothing to do") }
     }
   }
 }

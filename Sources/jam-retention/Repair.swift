@@ -6,6 +6,8 @@ struct Repair: ParsableCommand {
   @OptionGroup var options: DatabaseOptions
 
   func run() throws {
-    print("corrected \(try options.database().repair()) counts")
+    let session = try options.session(.changes)
+    let corrected = try session.database().repair()
+    session.format.show("corrected \(corrected) counts", json: [("corrected", .number("\(corrected)"))])
   }
 }

@@ -1,12 +1,50 @@
 import ArgumentParser
+import Postgres
 import RetentionRunner
 
 struct Status: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "The last runs, the newest first.")
+  static let configuration = CommandConfiguration(abstract: "Sizes, the backlog, and the last runs, the newest first.")
   @OptionGroup var options: DatabaseOptions
 
   func run() throws {
-    let runs = try options.database().lastRuns()
-    try options.show(runs.columns, runs.rows)
+    let session = try options.session()
+    let database = try session.database()
+    let sizes = try database.sizes()
+    let runs = try database.lastRuns()
+    switch session.format {
+    case .text: printText(sizes, runs)
+    case .json: printJSON(sizes, runs)
+    }
+  }
+
+  private func printText(_ sizes: DatabaseSizes, _ runs: QueryResult) {
+    let blobs = sizes.storage.map { (name: "blobs in \($0.storageClass)", value: "\($0.rows), \($0.bytes) bytes") }
+    let oldest = sizes.ledgerEntries == 0 ? "" : ", the oldest \(sizes.ledgerOldestSeconds) s old"
+    let backlog = [
+      (name: "ledger entries", value: "\(sizes.ledgerEntries)\(oldest)"),
+      (name: "unresolved references", value: "\(sizes.unresolvedReferences)"),
+    ]
+    print(TextTable(pairs: (blobs.isEmpty ? [("blobs", "0")] : blobs) + backlog))
+    guard !runs.rows.isEmpty else { return print("no cleanup has run yet") }
+    let deleted = runs.columns.filter { $0.hasPrefix("deleted_") }
+    let columns = ["id", "started_at", "status", "dry_run"] + deleted + ["freed_bytes", "error"]
+    print(TextTable(columns: columns, rows: runs.rows), terminator: "")
+  }
+
+  private func printJSON(_ sizes: DatabaseSizes, _ runs: QueryResult) {
+    let blobs = sizes.storage.map { storage -> [(name: String, value: JSONValue)] in
+      [
+        ("kind", .string("blobs")), ("storage_class", .string(storage.storageClass)),
+        ("rows", .number("\(storage.rows)")), ("bytes", .number("\(storage.bytes)")),
+      ]
+    }
+    let backlog: [(name: String, value: JSONValue)] = [
+      ("kind", .string("backlog")), ("ledger_entries", .number("\(sizes.ledgerEntries)")),
+      ("ledger_oldest_seconds", .number("\(sizes.ledgerOldestSeconds)")),
+      ("unresolved_references", .number("\(sizes.unresolvedReferences)")),
+    ]
+    for fields in blobs + [backlog] + runs.rows.map({ [("kind", .string("run"))] + $0.json }) {
+      print(JSONValue.object(fields).text)
+    }
   }
 }

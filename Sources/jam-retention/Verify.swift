@@ -6,8 +6,12 @@ struct Verify: ParsableCommand {
   @OptionGroup var options: DatabaseOptions
 
   func run() throws {
-    let drift = try options.database().verify()
-    try options.show(drift.columns, drift.rows)
-    if !drift.rows.isEmpty { throw ExitCode.findings }
+    let session = try options.session()
+    let drift = try session.database().verify()
+    guard drift.rows.isEmpty else {
+      session.format.show(drift)
+      throw ExitCode.findings
+    }
+    session.format.remark("every count equals the references that rows hold")
   }
 }

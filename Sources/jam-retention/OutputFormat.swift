@@ -1,0 +1,51 @@
+import ArgumentParser
+import Postgres
+import RetentionRunner
+
+/// How results are printed: for people, or one JSON object a line for programs.
+enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
+  case text, json
+
+  /// Prints rows as an aligned table.
+  func show(_ result: QueryResult) {
+    switch self {
+    case .text: print(TextTable(result), terminator: "")
+    case .json: for row in result.rows { print(JSONValue.object(row.json).text) }
+    }
+  }
+
+  /// Prints one row, a line for each column.
+  func show(_ row: Row) {
+    switch self {
+    case .text: print(TextTable(row), terminator: "")
+    case .json: print(JSONValue.object(row.json).text)
+    }
+  }
+
+  /// Prints a line for people, or an object.
+  func show(_ text: String, json fields: [(name: String, value: JSONValue)]) {
+    switch self {
+    case .text: print(text)
+    case .json: print(JSONValue.object(fields).text)
+    }
+  }
+
+  /// Prints what only people need.
+  func remark(_ text: String) {
+    if self == .text { print(text) }
+  }
+
+  /// Prints a change of the policy.
+  func show(_ change: PolicyChange) {
+    let old = change.old.map { "\($0) → " } ?? ""
+    let origin = change.origin.map { " (\($0))" } ?? ""
+    show(
+      "policy \(change.column): \(old)\(change.new ?? "NULL")\(origin)",
+      json: [
+        ("kind", .string("policy")), ("column", .string(change.column)),
+        ("old", change.old.map { .string($0) } ?? .null), ("new", change.new.map { .string($0) } ?? .null),
+        ("source", change.origin.map { .string("\($0)") } ?? .null),
+      ]
+    )
+  }
+}

@@ -1,0 +1,208 @@
+import Foundation
+import Testing
+
+@Suite struct CommandTests {
+  @Test("Exit codes: 0 done, 1 failed, 2 usage, 3 findings")
+  func exitCodes() throws {
+    let database = try CommandDatabase()
+    let folder = try TemporaryFolder()
+    #expect(try Command.run(["--help"]).status == 0)
+    #expect(try database.run("migrate", "verify").status == 3)
+    #expect(try database.run("migrate", "up").status == 0)
+    #expect(try database.run("migrate", "verify").status == 0)
+    #expect(try Command.run(["status", "--dsn", "host=\(folder.path)"]).status == 1)
+    #expect(try database.run("cleanup", "--cutoff", "tomorrow").status == 1)
+    #expect(try database.run("cleanup", "--format", "xml").status == 2)
+    #expect(try database.run("policy", "set", "retention_days").status == 2)
+    #expect(try Command.run(["generate", "--check", "--out", folder.path]).status == 3)
+    #expect(try database.run("cleanup", "--dry-run", "--exit-code").status == 0)
+    try database.putExpiredBlob()
+    #expect(try database.run("cleanup", "--dry-run").status == 0)
+    #expect(try database.run("cleanup", "--dry-run", "--exit-code").status == 3)
+    #expect(try database.run("verify").status == 0)
+    try database.connection.execute("INSERT INTO jam_unresolved_references VALUES (repeat('b', 64), 1)")
+    #expect(try database.run("verify").status == 3)
+  }
+
+  @Test("store memory: a warning, and no command touches a database")
+  func memory() throws {
+    for command in [["cleanup"], ["migrate", "up"], ["status"], ["metrics"], ["policy", "set", "batch_size=1"]] {
+      let result = try Command.run(
+        command + ["--dsn", "host=/nowhere", "--log-format", "json"],
+        environment: ["RUNTIME_JAM_STORE": "memory"]
+      )
+      #expect(result.status == 0 && result.output.isEmpty)
+      let line = try #require(objects(result.errorLines).first)
+      #expect(line["level"] as? String == "warning" && (line["event"] as? String)?.contains("ephemeral") == true)
+    }
+  }
+
+  @Test("enabled false: commands that change data say so and change nothing; others work")
+  func disabled() throws {
+    let database = try CommandDatabase()
+    let off = ["RUNTIME_JAM_ENABLED": "false"]
+    let result = try database.run("migrate", "up", environment: off)
+    #expect(result.status == 0 && result.error.contains("JAM is disabled in the configuration"))
+    #expect(result.error.contains("environment variable RUNTIME_JAM_ENABLED"))
+    #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname LIKE 'jam%'") == 0)
+    try database.succeed("migrate", "up")
+    try database.putExpiredBlob()
+    for command in [["cleanup"], ["repair"], ["policy", "set", "retention_days=1"]] {
+      let variables = off.merging(["RUNTIME_JAM_PG_DSN": database.connectionString]) { $1 }
+      let result = try Command.run(command, environment: variables)
+      #expect(result.status == 0 && result.error.contains("nothing was done") && result.output.isEmpty)
+    }
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs") == 0)
+    #expect(try database.int("SELECT retention_days FROM jam_retention_policy") == 30)
+    #expect(try database.succeed("status", environment: off).output.contains("blobs in db"))
+  }
+
+  @Test("migrate up writes the keys that are set to the policy row and logs them; migrate plan announces them")
+  func policy() throws {
+    let database = try CommandDatabase()
+    let folder = try TemporaryFolder()
+    let file = try folder.file("node.yaml", "runtime:\n  jam:\n    retention_days: 14\n")
+    let planned = try database.succeed("migrate", "plan", "--config", file)
+    #expect(planned.output.hasSuffix("policy retention_days: 14 (\(file):3:5)\n"))
+    let up = try database.succeed("migrate", "up", "--config", file, "--log-format", "json")
+    #expect(up.output.hasSuffix("policy retention_days: 30 → 14 (\(file):3:5)\n"))
+    let event = try #require(objects(up.errorLines).last)
+    #expect(event["event"] as? String == "policy changed" && event["column"] as? String == "retention_days")
+    #expect(event["old"] as? String == "30" && event["new"] as? String == "14")
+    #expect(event["source"] as? String == "\(file):3:5")
+
+    let written = try database.int("SELECT xmin::text::bigint FROM jam_retention_policy")
+    #expect(try database.succeed("migrate", "up", "--config", file).output == "nothing to do\n")
+    #expect(try database.succeed("migrate", "up").output == "nothing to do\n")
+    #expect(try database.int("SELECT xmin::text::bigint FROM jam_retention_policy") == written)
+
+    try database.succeed("migrate", "up", "--config", file, "--retention-days", "7", "--retention-dry-run")
+    #expect(try database.int("SELECT retention_days FROM jam_retention_policy WHERE dry_run") == 7)
+    try database.succeed("migrate", "up", "--no-retention-dry-run")
+    #expect(try database.int("SELECT retention_days FROM jam_retention_policy WHERE NOT dry_run") == 7)
+  }
+
+  @Test("A configuration with mistakes: exit 1, every mistake, nothing changed")
+  func mistakes() throws {
+    let database = try CommandDatabase()
+    let folder = try TemporaryFolder()
+    let file = try folder.file("node.json", #"{"runtime": {"jam": {"retention_dayz": 1, "enabled": 7}}}"#)
+    let result = try database.run("migrate", "up", "--config", file, "--retention-days", "99999")
+    #expect(result.status == 1 && result.errorLines.count == 4)
+    #expect(result.error.contains("runtime.jam.retention_dayz (\(file):1:22)") && result.error.contains("did you mean"))
+    #expect(result.error.contains("runtime.jam.enabled (\(file):1:43)"))
+    #expect(result.error.contains("runtime.jam.retention_days (flag --retention-days): \"99999\""))
+    #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname LIKE 'jam%'") == 0)
+  }
+
+  @Test("A password is in no output, whether it is right, wrong or part of what cannot be parsed")
+  func secrets() throws {
+    let database = try CommandDatabase()
+    try database.connection.execute(
+      "DROP ROLE IF EXISTS alice; CREATE ROLE alice LOGIN SUPERUSER PASSWORD 'Correct-Horse'"
+    )
+    let asAlice = database.connectionString.replacing("user=postgres", with: "user=alice")
+    let right = "\(asAlice) password=Correct-Horse"
+    let wrong = "\(asAlice) password=hunter2"
+    #expect(try Command.run(["migrate", "up", "--dsn", wrong]).error.contains("password authentication failed"))
+    let commands = [["migrate", "up"], ["cleanup"], ["doctor"]]
+    for command in commands {
+      for dsn in [
+        right, wrong, "\(wrong) \"hunter2", "postgres://alice:hunter2@@h/", "postgres://a:hunter2:Correct-Horse@/x",
+      ] {
+        let result = try Command.run(
+          command + ["--dsn", dsn, "--log-level", "trace"],
+          environment: ["RUNTIME_JAM_PG_DSN": dsn, "DATABASE_URL": dsn]
+        )
+        let all = result.output + result.error
+        #expect(!all.contains("hunter2") && !all.contains("Correct-Horse"), "\(command)")
+        if dsn == right { #expect(result.status != 1, "\(command): \(result.error)") }
+      }
+    }
+  }
+
+  @Test("--format json and --log-format json: every line is an object")
+  func json() throws {
+    let database = try CommandDatabase()
+    let folder = try TemporaryFolder()
+    let commands = [
+      ["generate", "--out", folder.path], ["migrate", "plan"], ["migrate", "up", "--retention-days", "29"],
+      ["migrate", "status"], ["cleanup", "--dry-run"], ["repair"], ["status"], ["doctor"], ["policy", "show"],
+      ["policy", "set", "retention_days=28", "max_duration="], ["cleanup"], ["migrate", "verify", "--schema", "none"],
+    ]
+    for command in commands {
+      if command == ["cleanup", "--dry-run"] { try database.putExpiredBlob() }
+      let result = try Command.run(
+        command + ["--format", "json", "--log-format", "json", "--log-level", "debug"],
+        environment: ["RUNTIME_JAM_PG_DSN": database.connectionString]
+      )
+      #expect(result.status != 1 && result.status != 2, "\(command): \(result.error)")
+      let found = try objects(result.outputLines)
+      #expect(!found.isEmpty, "\(command)")
+      _ = try objects(result.errorLines)
+      if command.first == "cleanup" {
+        #expect(found.first?["deleted_preimages"] as? Int == 1)
+        let event = try #require(objects(result.errorLines).first { $0["event"] as? String == "cleanup" })
+        #expect(event["deleted_preimages"] as? Int == 1 && event["duration_ms"] is Int && event["run_id"] is Int)
+        #expect(event["dry_run"] as? Bool == command.contains("--dry-run"))
+      }
+    }
+    try database.connection.execute("INSERT INTO jam_unresolved_references VALUES (repeat('b', 64), 1)")
+    let drift = try database.run("verify", "--format", "json")
+    #expect(try objects(drift.outputLines).first?["counted"] as? Int == 1 && drift.status == 3)
+  }
+
+  @Test("An anomaly that a cleanup records is a warning in the log")
+  func anomalies() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    try database.putExpiredBlob()
+    try database.connection.execute("INSERT INTO jam_reference_ledger (hash, delta) VALUES (repeat('a', 64), -5)")
+    let result = try database.succeed("cleanup", "--log-format", "json")
+    let warnings = try objects(result.errorLines).filter { $0["event"] as? String == "refcount anomaly" }
+    #expect(warnings.count == 1 && warnings.first?["level"] as? String == "warning")
+    #expect(warnings.first?["hash"] as? String == String(repeating: "a", count: 64))
+    #expect(warnings.first?["stored"] as? Int == 0 && warnings.first?["delta"] as? Int == -5)
+    #expect(try !database.succeed("cleanup").error.contains("anomaly"))
+  }
+
+  @Test("A cleanup that fails is logged as an error")
+  func failure() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    let result = try database.run("cleanup", "--cutoff", "infinity", "--log-format", "json")
+    let event = try #require(
+      objects(result.errorLines.filter { $0.hasPrefix("{") }).first { $0["event"] as? String == "cleanup" }
+    )
+    #expect(event["level"] as? String == "error" && event["status"] as? String == "failed" && result.status == 1)
+    #expect((event["error"] as? String)?.contains("22023") == true)
+  }
+
+  @Test("metrics --output replaces the file; a folder that is not there is an error that names it")
+  func metrics() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    let folder = try TemporaryFolder()
+    let file = try folder.file("jam.prom", "left over")
+    #expect(try database.succeed("metrics", "--output", file).output.isEmpty)
+    let written = try String(contentsOfFile: file, encoding: .utf8)
+    #expect(written.contains("# TYPE jam_cleanup_runs_total counter") && !written.contains("left over"))
+    #expect(try folder.names() == ["jam.prom"])
+    let failed = try database.run("metrics", "--output", "\(folder.path)/no/jam.prom")
+    #expect(failed.status == 1 && failed.error.contains("\(folder.path)/no/jam.prom cannot be written"))
+  }
+
+  @Test("status and policy show print aligned columns")
+  func forPeople() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    #expect(try database.succeed("status").output.hasSuffix("\n\nno cleanup has run yet\n"))
+    try database.putExpiredBlob()
+    try database.succeed("cleanup", "--dry-run")
+    let lines = try database.succeed("status").outputLines
+    #expect(lines.count == 5 && lines[0] == "blobs in db            1, 3 bytes")
+    #expect(lines[3].hasPrefix("id  started_at") && lines[4].hasPrefix(" 1  20"))
+    let policy = try database.succeed("policy", "show").outputLines
+    #expect(policy.contains("retention_days            30") && policy.contains("dry_run                   no"))
+  }
+}
