@@ -174,7 +174,7 @@ extension RetentionSchema {
         \(requireReadCommitted)
         -- One fold at a time; the lock comes before the statement, so that its snapshot sees what the last one did.
         IF NOT pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold)) THEN
-          RETURN 0;
+          RETURN bigint '0';
         END IF;
 
         -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
