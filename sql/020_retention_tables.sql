@@ -7,6 +7,9 @@
 --   none on existing tables
 -- rerun: safe at any time
 -- kind: versioned
+-- lint:
+--   The integers are days and rows of a batch; a CHECK holds each far below the largest integer.
+-- squawk-ignore-file prefer-bigint-over-int
 
 BEGIN;
 
@@ -46,10 +49,10 @@ COMMENT ON SEQUENCE public.jam_refcount_adjustments IS 'Counts the adjustments o
 
 CREATE TABLE IF NOT EXISTS public.jam_retention_policy (
   only_row                boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-  retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days <= 36500),
-  reports_retention_days integer CHECK (reports_retention_days > 0),
-  packages_retention_days integer CHECK (packages_retention_days > 0),
-  preimages_retention_days integer CHECK (preimages_retention_days > 0),
+  retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days BETWEEN -36500 AND 36500),
+  reports_retention_days integer CHECK (reports_retention_days BETWEEN 1 AND 36500),
+  packages_retention_days integer CHECK (packages_retention_days BETWEEN 1 AND 36500),
+  preimages_retention_days integer CHECK (preimages_retention_days BETWEEN 1 AND 36500),
   dry_run                 boolean NOT NULL DEFAULT false,
   batch_size              integer NOT NULL DEFAULT 1000 CHECK (batch_size BETWEEN 1 AND 100000),
   batch_pause             interval NOT NULL DEFAULT '0' CHECK (batch_pause BETWEEN '0' AND '1 minute'),

@@ -23,7 +23,7 @@ extension RetentionSchema {
     let anomalies = names.qualified("refcount_anomalies")
     let windows = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
       """
-      \(Identifier("\(name)_retention_days")) integer CHECK (\(Identifier("\(name)_retention_days")) > 0)
+      \(Identifier("\(name)_retention_days")) integer CHECK (\(Identifier("\(name)_retention_days")) BETWEEN 1 AND 36500)
       """
     }
     let counts = countColumns.map { column -> SQL in "\(Identifier(column.name)) bigint NOT NULL DEFAULT 0" }
@@ -35,6 +35,10 @@ extension RetentionSchema {
         "not here (yet), later puts, anomalies, the policy (one row) and the record of all cleanup runs.",
       ],
       locks: ["none on existing tables"],
+      lintException: .init(
+        rules: ["prefer-bigint-over-int"],
+        reason: ["The integers are days and rows of a batch; a CHECK holds each far below the largest integer."]
+      ),
       body: """
         CREATE TABLE IF NOT EXISTS \(ledger) (
           hash        \(keyType),
@@ -72,7 +76,7 @@ extension RetentionSchema {
 
         CREATE TABLE IF NOT EXISTS \(policy) (
           only_row                boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-          retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days <= 36500),
+          retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days BETWEEN -36500 AND 36500),
           \(SQL.joined(windows)),
           dry_run                 boolean NOT NULL DEFAULT false,
           batch_size              integer NOT NULL DEFAULT 1000 CHECK (batch_size BETWEEN 1 AND 100000),
