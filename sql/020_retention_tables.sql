@@ -22,6 +22,14 @@ CREATE TABLE IF NOT EXISTS public.jam_reference_ledger (
 COMMENT ON TABLE public.jam_reference_ledger IS 'Changes of references that are not folded into refcount yet. Append-only and without an index, so that no writer ever waits for another. (hash, 0) marks a blob''s arrival or put; a row without a hash asks the next fold for a recount.';
 COMMENT ON COLUMN public.jam_reference_ledger.delta IS 'References gained (positive) or lost (negative).';
 COMMENT ON COLUMN public.jam_reference_ledger.is_put IS 'The blob was put again or touched at recorded_at.';
+-- There is no key: a publication of all tables needs another way to name a row that a fold deletes.
+DO $jam$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.jam_reference_ledger'::pg_catalog.regclass AND c.relreplident <> 'f') THEN
+    ALTER TABLE public.jam_reference_ledger REPLICA IDENTITY FULL;
+  END IF;
+END
+$jam$;
 
 CREATE TABLE IF NOT EXISTS public.jam_unresolved_references (
   hash     text PRIMARY KEY,

@@ -151,7 +151,8 @@ import Testing
     return database
   }
 
-  private static func load(_ source: TestDatabase, _ options: [String], into target: TestDatabase) throws {
+  /// Takes a dump with these options and has `psql` read it.
+  static func load(_ source: TestDatabase, _ options: [String], into target: TestDatabase) throws {
     try withTemporaryFile { file in
       try run("pg_dump", source, options + ["--file", file])
       let loaded = try target.psql(["-q", "-f", file])

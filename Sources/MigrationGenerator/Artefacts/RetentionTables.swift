@@ -49,6 +49,7 @@ extension RetentionSchema {
         COMMENT ON TABLE \(ledger) IS 'Changes of references that are not folded into refcount yet. Append-only and without an index, so that no writer ever waits for another. (hash, 0) marks a blob''s arrival or put; a row without a hash asks the next fold for a recount.';
         COMMENT ON COLUMN \(ledger).delta IS 'References gained (positive) or lost (negative).';
         COMMENT ON COLUMN \(ledger).is_put IS 'The blob was put again or touched at recorded_at.';
+        \(identifyByWholeRow(ledger))
 
         CREATE TABLE IF NOT EXISTS \(unresolved) (
           hash     \(keyType) PRIMARY KEY,
