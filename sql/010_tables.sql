@@ -7,6 +7,9 @@
 --   none on existing tables
 -- rerun: safe at any time
 -- kind: versioned
+-- lint:
+--   The types are the application's own; a table that exists has them already.
+-- squawk-ignore-file prefer-bigint-over-int
 
 -- One installer at a time. It asks again instead of waiting: a statement that waits holds a snapshot, and CREATE INDEX
 -- CONCURRENTLY in another installer would wait for that in turn.

@@ -35,6 +35,15 @@ CREATE TABLE IF NOT EXISTS public.jam_storage_ledger (
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 COMMENT ON TABLE public.jam_storage_ledger IS 'Blobs and bytes gained (positive) or lost (negative), by storage class. Append-only, so that no upload waits for another; a fold adds the entries up.';
 
+-- There is no key: a publication of all tables needs another way to name a row that a fold deletes.
+DO $jam$
+BEGIN
+  IF EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = 'public.jam_storage_ledger'::pg_catalog.regclass AND c.relreplident <> 'f') THEN
+    ALTER TABLE public.jam_storage_ledger REPLICA IDENTITY FULL;
+  END IF;
+END
+$jam$;
+
 CREATE OR REPLACE VIEW public.jam_storage AS
 SELECT s.storage_class, sum(s.blobs)::bigint AS blobs, sum(s.bytes)::bigint AS bytes
 FROM (

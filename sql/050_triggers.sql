@@ -886,7 +886,14 @@ $jam$;
 
 CREATE OR REPLACE VIEW public.jam_counting_triggers AS
 SELECT e.table_name, e.trigger_name,
-  CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' ELSE 'enabled' END AS state
+  CASE
+    WHEN t.oid IS NULL THEN 'missing'
+    WHEN t.tgenabled = 'D' THEN 'disabled'
+    WHEN t.tgenabled = 'R' THEN 'enabled for replicas only'
+    -- What a subscription writes fires none of these.
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel AS s WHERE s.srrelid = t.tgrelid) THEN 'bypassed by a subscription'
+    ELSE 'enabled'
+  END AS state
 FROM (VALUES
   ('public.jam_services', 'jam_services', 'jam_services_count_insert'),
   ('public.jam_services', 'jam_services', 'jam_services_count_delete'),

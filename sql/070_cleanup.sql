@@ -137,7 +137,7 @@ BEGIN
   SELECT * INTO STRICT settings FROM public.jam_retention_policy;
   dry_run := coalesce(dry_run, settings.dry_run);
   batch_size := settings.batch_size;
-  batch_pause := extract(epoch FROM settings.batch_pause);
+  batch_pause := extract(epoch FROM settings.batch_pause)::double precision;
   deadline := coalesce(clock_timestamp() + settings.max_duration, 'infinity');
   reports_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.reports_retention_days, settings.retention_days)));
   packages_cutoff := coalesce(given_cutoff, now() - make_interval(days => coalesce(settings.packages_retention_days, settings.retention_days)));
@@ -246,8 +246,8 @@ DECLARE
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
-  reports_count bigint := 0;
-  attestations_count bigint := 0;
+  reports_count bigint;
+  attestations_count bigint;
 BEGIN
   SELECT p.protected_statuses INTO protected FROM public.jam_retention_policy AS p;
 
@@ -257,8 +257,8 @@ BEGIN
     FROM public.jam_work_reports AS r
     WHERE (r.created_at, r.id) > (after_time, after_key)
       AND r.created_at < cutoff
-  AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
-  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff)
+    AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
+    AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff)
     ORDER BY r.created_at, r.id
     LIMIT batch_size
   ) AS w;
@@ -331,8 +331,8 @@ DECLARE
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
-  packages_count bigint := 0;
-  items_count bigint := 0;
+  packages_count bigint;
+  items_count bigint;
 BEGIN
   SELECT p.protected_statuses INTO protected FROM public.jam_retention_policy AS p;
 
@@ -342,8 +342,8 @@ BEGIN
     FROM public.jam_work_packages AS r
     WHERE (r.created_at, r.id) > (after_time, after_key)
       AND r.created_at < cutoff
-  AND (r.status = ANY (protected)) IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id)
+    AND (r.status = ANY (protected)) IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id)
     ORDER BY r.created_at, r.id
     LIMIT batch_size
   ) AS w;
@@ -453,7 +453,7 @@ BEGIN
     DELETE FROM public.jam_preimages AS b USING doomed AS d WHERE b.hash = d.hash
     RETURNING b.size AS bytes
   )
-  SELECT count(*), coalesce(sum(d.bytes), 0) INTO blob_count, blob_bytes FROM deleted AS d;
+  SELECT count(*), coalesce(sum(d.bytes), 0)::bigint INTO blob_count, blob_bytes FROM deleted AS d;
 
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
@@ -516,11 +516,11 @@ DECLARE
   problem  text;
   problem_state text;
   real     boolean;
-  reports_time timestamptz := '-infinity';
+  reports_time timestamptz := timestamptz '-infinity';
   reports_key uuid;
-  packages_time timestamptz := '-infinity';
+  packages_time timestamptz := timestamptz '-infinity';
   packages_key uuid;
-  preimages_time timestamptz := '-infinity';
+  preimages_time timestamptz := timestamptz '-infinity';
   preimages_key text;
 BEGIN
   IF cutoff > pg_catalog.now() THEN

@@ -62,7 +62,7 @@ SELECT 'triggers'::text AS check_name,
   coalesce(pg_catalog.bool_and(t.state = 'enabled'), true) AS ok,
   coalesce(pg_catalog.string_agg(pg_catalog.format('%s on %s is %s', t.trigger_name, t.table_name, t.state), '; ')
     FILTER (WHERE t.state <> 'enabled'), 'all present and enabled') AS detail,
-  'Apply 050_triggers.sql or ALTER TABLE … ENABLE TRIGGER, then repair the counts.'::text AS remedy
+  'Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts.'::text AS remedy
 FROM public.jam_counting_triggers AS t
 UNION ALL
 SELECT 'indexes',

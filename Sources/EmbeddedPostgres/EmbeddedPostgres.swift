@@ -134,9 +134,17 @@ public final class EmbeddedPostgres: Sendable {
     database: String,
     arguments: [String]
   ) throws -> (status: Int32, output: String, error: String) {
-    let target = ["--no-psqlrc", "--dbname", connectionString(database: database)]
-    return try ChildProcess.run(
-      ["\(binaries)/psql"] + target + arguments,
+    try run("psql", database: database, arguments: ["--no-psqlrc"] + arguments)
+  }
+
+  /// Runs a client program of the same version, for example `pg_dump`.
+  public func run(
+    _ program: String,
+    database: String,
+    arguments: [String]
+  ) throws -> (status: Int32, output: String, error: String) {
+    try ChildProcess.run(
+      ["\(binaries)/\(program)", "--dbname", connectionString(database: database)] + arguments,
       directory: FileManager.default.currentDirectoryPath
     )
   }

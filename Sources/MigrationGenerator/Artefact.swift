@@ -17,7 +17,15 @@ struct Artefact {
   var purpose: [String]
   /// Which locks it takes and for how long, a line each.
   var locks: [String]
+  /// What squawk would say of this file and why it does not apply here.
+  var lintException: LintException?
   var body: SQL
+
+  struct LintException {
+    var rules: [String]
+    /// A line each.
+    var reason: [String]
+  }
 
   /// Names of tables may stand in it, and a name may hold a newline.
   private static func commentLine(_ text: String) -> String {
@@ -36,6 +44,11 @@ struct Artefact {
     header.append("-- rerun: safe at any time")
     header.append("-- kind: \(kind.rawValue)")
     if !isTransactional { header.append("-- transaction: none") }
+    if let lintException {
+      header.append("-- lint:")
+      header += lintException.reason.map(Self.commentLine)
+      header.append("-- squawk-ignore-file \(lintException.rules.joined(separator: ", "))")
+    }
     let statements = Self.serialised(body, isTransactional: isTransactional, lock: installerLock)
     return MigrationFile(path: path, text: header.joined(separator: "\n") + "\n\n" + statements.text + "\n")
   }

@@ -134,6 +134,22 @@ struct RetentionSchema {
     """
   }
 
+  /// Lets a table without a key be published. Otherwise every fold fails as soon as somebody creates a publication FOR
+  /// ALL TABLES: PostgreSQL refuses to delete from a published table whose rows it cannot name to the subscriber.
+  func identifyByWholeRow(_ table: QualifiedName) -> SQL {
+    let body: SQL = """
+      BEGIN
+        IF EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = \(literal(table))::pg_catalog.regclass AND c.relreplident <> 'f') THEN
+          ALTER TABLE \(table) REPLICA IDENTITY FULL;
+        END IF;
+      END
+      """
+    return """
+      -- There is no key: a publication of all tables needs another way to name a row that a fold deletes.
+      DO \(body.dollarQuoted());
+      """
+  }
+
   /// A qualified name as a string literal, for casts to regclass.
   func literal(_ name: QualifiedName) -> SQL { "\(literal: name.quoted)" }
 

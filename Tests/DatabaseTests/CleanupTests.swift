@@ -230,6 +230,23 @@ import Testing
     }
   }
 
+  @Test("Every window that the policy admits works", arguments: ["", "reports_", "packages_", "preimages_"])
+  func windows(prefix: String) throws {
+    let database = try installed(.immediate)
+    let column = Identifier("\(prefix)retention_days")
+    for days in prefix.isEmpty ? [-36500, 36500] : [1, 36500] {
+      try database.connection.execute("UPDATE jam_retention_policy SET \(column) = \(days)")
+      #expect(try database.retention.preview().rows.count == 5)
+      #expect(try database.retention.cleanup()["status"] == (days > 0 ? "completed" : "disabled"))
+    }
+    for days in [Int32.min, Int32.max] {
+      let error = #expect(throws: PostgresError.self) {
+        try database.connection.execute("UPDATE jam_retention_policy SET \(column) = \(days)")
+      }
+      #expect(error?.sqlState == "23514")
+    }
+  }
+
   @Test("Inside a transaction a dry run works and a real run says what to do")
   func transaction() throws {
     let database = try installed(.immediate)

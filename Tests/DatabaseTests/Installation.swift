@@ -24,7 +24,8 @@ struct Installation: Sendable, CustomTestStringConvertible {
 
 /// A database of the shared server, with the generated files installed as a user installs them.
 struct TestDatabase {
-  private static let server = Result { try EmbeddedPostgres.start() }
+  // wal_level: as in a cluster that also has logical replication.
+  static let server = Result { try EmbeddedPostgres.start(settings: ["wal_level": "logical"]) }
   static let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
   let name: String

@@ -12,6 +12,10 @@ extension RetentionSchema {
         "with the model, nothing in it is changed, and a difference stops this file with an error.",
       ],
       locks: ["none on existing tables"],
+      lintException: .init(
+        rules: ["prefer-bigint-over-int"],
+        reason: ["The types are the application's own; a table that exists has them already."]
+      ),
       body: """
         -- IF NOT EXISTS would ask for the right to create schemas even where there is nothing to create.
         DO \(createSchema.dollarQuoted());

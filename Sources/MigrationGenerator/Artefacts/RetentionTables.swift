@@ -23,7 +23,7 @@ extension RetentionSchema {
     let anomalies = names.qualified("refcount_anomalies")
     let windows = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
       """
-      \(Identifier("\(name)_retention_days")) integer CHECK (\(Identifier("\(name)_retention_days")) > 0)
+      \(Identifier("\(name)_retention_days")) integer CHECK (\(Identifier("\(name)_retention_days")) BETWEEN 1 AND 36500)
       """
     }
     let counts = countColumns.map { column -> SQL in "\(Identifier(column.name)) bigint NOT NULL DEFAULT 0" }
@@ -35,6 +35,10 @@ extension RetentionSchema {
         "not here (yet), later puts, anomalies, the policy (one row) and the record of all cleanup runs.",
       ],
       locks: ["none on existing tables"],
+      lintException: .init(
+        rules: ["prefer-bigint-over-int"],
+        reason: ["The integers are days and rows of a batch; a CHECK holds each far below the largest integer."]
+      ),
       body: """
         CREATE TABLE IF NOT EXISTS \(ledger) (
           hash        \(keyType),
@@ -45,6 +49,7 @@ extension RetentionSchema {
         COMMENT ON TABLE \(ledger) IS 'Changes of references that are not folded into refcount yet. Append-only and without an index, so that no writer ever waits for another. (hash, 0) marks a blob''s arrival or put; a row without a hash asks the next fold for a recount.';
         COMMENT ON COLUMN \(ledger).delta IS 'References gained (positive) or lost (negative).';
         COMMENT ON COLUMN \(ledger).is_put IS 'The blob was put again or touched at recorded_at.';
+        \(identifyByWholeRow(ledger))
 
         CREATE TABLE IF NOT EXISTS \(unresolved) (
           hash     \(keyType) PRIMARY KEY,
@@ -72,7 +77,7 @@ extension RetentionSchema {
 
         CREATE TABLE IF NOT EXISTS \(policy) (
           only_row                boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-          retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days <= 36500),
+          retention_days          integer NOT NULL DEFAULT 30 CHECK (retention_days BETWEEN -36500 AND 36500),
           \(SQL.joined(windows)),
           dry_run                 boolean NOT NULL DEFAULT false,
           batch_size              integer NOT NULL DEFAULT 1000 CHECK (batch_size BETWEEN 1 AND 100000),

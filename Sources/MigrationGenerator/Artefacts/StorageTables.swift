@@ -17,6 +17,8 @@ extension RetentionSchema {
         ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
         COMMENT ON TABLE \(storageLedger) IS 'Blobs and bytes gained (positive) or lost (negative), by storage class. Append-only, so that no upload waits for another; a fold adds the entries up.';
 
+        \(identifyByWholeRow(storageLedger))
+
         CREATE OR REPLACE VIEW \(storage) AS
         SELECT s.storage_class, sum(s.blobs)::bigint AS blobs, sum(s.bytes)::bigint AS bytes
         FROM (

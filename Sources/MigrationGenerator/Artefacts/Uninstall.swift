@@ -29,6 +29,16 @@ extension RetentionSchema {
         "its last values and is nobody's from then on.",
       ],
       locks: ["ACCESS EXCLUSIVE on each counted table until COMMIT"],
+      lintException: .init(
+        rules: [
+          "ban-drop-constraint", "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-view",
+          "require-concurrent-index-deletion",
+        ],
+        reason: [
+          "To remove these is what this file is for, all of them or none. So it is one transaction, in which no index can",
+          "be dropped CONCURRENTLY; its tables are locked for their triggers anyway.",
+        ]
+      ),
       body: .joined(
         signatureless
           // The functions of triggers take their triggers along.
