@@ -6,7 +6,7 @@ PROGRAM := jam-retention
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 # The places where the throw-away server's programs are looked for; JAM_PG_BIN overrides them.
 INITDB := $(if $(JAM_PG_BIN),$(JAM_PG_BIN)/initdb,/usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb")
@@ -30,6 +30,10 @@ demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 .PHONY: test
 test: deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test
+
+.PHONY: accept-isolation
+accept-isolation: deps ## Take what the isolation specs print now as expected
+	ACCEPT_ISOLATION=1 swift test --filter IsolationTests
 
 .PHONY: build
 build: deps ## Build one release binary with the Swift runtime linked in

@@ -24,7 +24,7 @@ struct Installation: Sendable, CustomTestStringConvertible {
 
 /// A database of the shared server, with the generated files installed as a user installs them.
 struct TestDatabase {
-  private static let server = Result { try EmbeddedPostgres.start() }
+  static let server = Result { try EmbeddedPostgres.start() }
   static let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
   let name: String

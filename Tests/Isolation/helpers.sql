@@ -1,0 +1,46 @@
+-- What the specs share, installed beside the generated files. Nothing here changes or wraps what is tested.
+
+-- Rows have readable names: id('p') is the key of the package that the specs call p.
+CREATE FUNCTION id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT md5(name)::uuid $$;
+
+-- Empties every table but the policy, and makes the service s, which refers to nothing.
+CREATE PROCEDURE reset() LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE (
+    SELECT format('TRUNCATE %s RESTART IDENTITY', string_agg(c.oid::regclass::text, ', '))
+    FROM pg_class AS c
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
+      AND c.relname NOT IN ('jam_retention_policy', 'files')
+  );
+  INSERT INTO jam_services (id, owner, code_hash) VALUES (id('s'), '', '');
+END
+$$;
+
+-- Folds what the setup has written, so that a permutation starts from stored counts and an empty ledger. A fold needs
+-- READ COMMITTED, whatever the level of the run.
+CREATE PROCEDURE settle() LANGUAGE plpgsql AS $$
+BEGIN
+  COMMIT;
+  SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+  PERFORM jam_fold_references();
+END
+$$;
+
+-- A trigger of the application's own that stops a statement in its middle, as long as a session holds advisory lock 1.
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(1);
+  RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END
+$$;
+
+-- The text of a generated file, so that a step can apply it again inside its own transaction.
+CREATE TABLE files (name text PRIMARY KEY, content text NOT NULL);
+
+CREATE PROCEDURE apply(name text) LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE (
+    SELECT regexp_replace(f.content, '^(BEGIN|COMMIT);$', '', 'gn') FROM files AS f WHERE f.name = apply.name
+  );
+END
+$$;
