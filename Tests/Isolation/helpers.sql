@@ -3,15 +3,20 @@
 -- Rows have readable names: id('p') is the key of the package that the specs call p.
 CREATE FUNCTION id(name text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT md5(name)::uuid $$;
 
--- Empties every table but the policy, and makes the service s, which refers to nothing.
-CREATE PROCEDURE reset() LANGUAGE plpgsql AS $$
+-- Empties every table but the policy, and makes the service s, which refers to nothing. The role replica fires no trigger:
+-- TRUNCATE, which would do as well, takes far longer on tables as small as these.
+CREATE PROCEDURE reset() LANGUAGE plpgsql SET session_replication_role = replica AS $$
+DECLARE
+  emptied regclass;
 BEGIN
-  EXECUTE (
-    SELECT format('TRUNCATE %s RESTART IDENTITY', string_agg(c.oid::regclass::text, ', '))
-    FROM pg_class AS c
+  FOR emptied IN
+    SELECT c.oid FROM pg_class AS c
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
       AND c.relname NOT IN ('jam_retention_policy', 'files')
-  );
+  LOOP
+    EXECUTE format('DELETE FROM %s', emptied);
+  END LOOP;
+  PERFORM setval('jam_cleanup_runs_id_seq', 1, false);
   INSERT INTO jam_services (id, owner, code_hash) VALUES (id('s'), '', '');
 END
 $$;

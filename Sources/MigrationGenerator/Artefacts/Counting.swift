@@ -289,6 +289,11 @@ extension RetentionSchema {
         PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE \(isKey("h.hash"))) AS b
         WHERE pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), b.bucket) IS NOT NULL;
 
+        -- An older snapshot still shows a blob that is gone by now; locking its row tells, with a serialization failure.
+        IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+          PERFORM FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes) FOR KEY SHARE;
+        END IF;
+
         INSERT INTO \(ledger) (hash, delta, is_put)
         SELECT b.\(key), 0, true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);
 
