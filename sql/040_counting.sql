@@ -139,6 +139,8 @@ BEGIN
   -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
   DELETE FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL;
   IF FOUND THEN
+    -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+    LOCK TABLE public.jam_services, public.jam_service_versions, public.jam_work_packages, public.jam_work_items, public.jam_work_reports, public.jam_preimages IN ACCESS SHARE MODE;
     INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
     SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
     FROM (
@@ -240,6 +242,8 @@ BEGIN
   END IF;
   -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 256);
+  -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+  LOCK TABLE public.jam_services, public.jam_service_versions, public.jam_work_packages, public.jam_work_items, public.jam_work_reports, public.jam_preimages IN ACCESS SHARE MODE;
   INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
   SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
   FROM (

@@ -157,6 +157,15 @@ extension RetentionSchema {
     """
   }
 
+  /// No TRUNCATE may end between a snapshot and the look at its table, which it would find empty whatever the snapshot.
+  private var keepTruncatesAway: SQL {
+    let tables = (referringTables.map(\.table.name) + [blobs.table]).map { SQL("\(names.table($0))") }
+    return """
+      -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+      LOCK TABLE \(SQL.joined(tables, separator: ", ")) IN ACCESS SHARE MODE;
+      """
+  }
+
   private var appendDrift: SQL {
     """
     INSERT INTO \(ledger) (hash, delta)
@@ -181,6 +190,7 @@ extension RetentionSchema {
         -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
         DELETE FROM \(ledger) AS l WHERE l.hash IS NULL;
         IF FOUND THEN
+          \(keepTruncatesAway)
           \(appendStorageDrift)
           \(appendDrift)
         END IF;
@@ -265,6 +275,7 @@ extension RetentionSchema {
         \(requireReadCommitted)
         -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
         PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+        \(keepTruncatesAway)
         \(appendStorageDrift)
         \(appendDrift)
         GET DIAGNOSTICS corrected = ROW_COUNT;

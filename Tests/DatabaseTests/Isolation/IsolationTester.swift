@@ -39,18 +39,19 @@ enum IsolationTester {
     return try launch("/usr/bin/env", ["diff", "--unified=10"] + labels + [expected.path, actual.path])
   }
 
+  /// Where PostgreSQL installs it: in the folder for building extensions, which packagers put in one of two places.
   private static func locate() throws -> String {
-    let binaries = try TestDatabase.server.get().binaries
-    let program = URL(filePath: binaries).appending(path: "../lib/pgxs/src/test/isolation/isolationtester").standardized
-      .path
-    try #require(
-      FileManager.default.isExecutableFile(atPath: program),
+    let binaries = try URL(filePath: TestDatabase.server.get().binaries)
+    let found = ["lib/pgxs", "lib/postgresql/pgxs"]
+      .map { binaries.appending(path: "../\($0)/src/test/isolation/isolationtester").standardized.path }
+      .first(where: FileManager.default.isExecutableFile)
+    return try #require(
+      found,
       """
-      \(program) is not installed. It comes with PostgreSQL: on Debian in the package postgresql-client-NN of the \
-      server's version, from source with make -C src/test/isolation install.
+      isolationtester is not installed beside \(binaries.path). It comes with PostgreSQL: on Debian in the package \
+      postgresql-client-NN of the server's version, from source with make -C src/test/isolation install.
       """
     )
-    return program
   }
 
   private static func install(_ mode: RefcountingMode) throws -> String {
@@ -59,7 +60,7 @@ enum IsolationTester {
     let helpers = IsolationSpec.folder.appending(path: "helpers.sql").path
     let result = try database.psql(["-q", "-f", helpers])
     try #require(result.status == 0, "\(helpers): \(result.error)")
-    for file in try MigrationGenerator.files(for: database.model) {
+    for file in MigrationGenerator.files(for: database.model) {
       _ = try database.connection.query("INSERT INTO files (name, content) VALUES ($1, $2)", file.path, file.text)
     }
     return database.connectionString
