@@ -39,13 +39,16 @@ BEGIN
 END
 $$;
 
--- The text of a generated file, so that a step can apply it again inside its own transaction.
+-- The text of a generated file, so that a step can apply it again inside a transaction of its own: without the statement
+-- before its BEGIN, in which the session waits for other installers, and without giving back what that has locked.
 CREATE TABLE files (name text PRIMARY KEY, content text NOT NULL);
 
 CREATE PROCEDURE apply(name text) LANGUAGE plpgsql AS $$
 BEGIN
   EXECUTE (
-    SELECT regexp_replace(f.content, '^(BEGIN|COMMIT);$', '', 'gn') FROM files AS f WHERE f.name = apply.name
+    SELECT regexp_replace(f.content, '^.*\nBEGIN;\n|  PERFORM pg_catalog.pg_advisory_unlock\(\d+\);\n|\nCOMMIT;\s*$', '', 'g')
+    FROM files AS f
+    WHERE f.name = apply.name
   );
 END
 $$;
