@@ -6,7 +6,7 @@ PROGRAM := jam-retention
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 # The places where the throw-away server's programs are looked for; JAM_PG_BIN overrides them.
 INITDB := $(if $(JAM_PG_BIN),$(JAM_PG_BIN)/initdb,/usr/lib/postgresql/*/bin/initdb "$$(pg_config --bindir 2>/dev/null)/initdb")
@@ -63,6 +63,10 @@ test-matrix: test-deps | .build/venv ## Run all tests on every supported Postgre
 	@python3 -c 'import ensurepip' 2>/dev/null || $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	  sh -c 'apt-get update -qq && apt-get install -y -qq python3-venv </dev/null'
 	python3 -m venv $@ || { rm -rf $@; exit 1; }
+
+.PHONY: accept-isolation
+accept-isolation: deps ## Take what the isolation specs print now as expected
+	ACCEPT_ISOLATION=1 swift test --filter IsolationTests
 
 .PHONY: build
 build: deps ## Build one release binary with the Swift runtime linked in

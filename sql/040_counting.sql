@@ -139,6 +139,8 @@ BEGIN
   -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
   DELETE FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL;
   IF FOUND THEN
+    -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+    LOCK TABLE public.jam_services, public.jam_service_versions, public.jam_work_packages, public.jam_work_items, public.jam_work_reports, public.jam_preimages IN ACCESS SHARE MODE;
     INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
     SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
     FROM (
@@ -240,6 +242,8 @@ BEGIN
   END IF;
   -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 256);
+  -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+  LOCK TABLE public.jam_services, public.jam_service_versions, public.jam_work_packages, public.jam_work_items, public.jam_work_reports, public.jam_preimages IN ACCESS SHARE MODE;
   INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
   SELECT d.storage_class, sum(d.blobs), sum(d.bytes)
   FROM (
@@ -268,6 +272,11 @@ BEGIN
   -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
   PERFORM FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE pg_catalog.octet_length(h.hash) BETWEEN 1 AND 1024) AS b
   WHERE pg_catalog.pg_advisory_xact_lock_shared(2130227520, b.bucket) IS NOT NULL;
+
+  -- An older snapshot still shows a blob that is gone by now; locking its row tells, with a serialization failure.
+  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+    PERFORM FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes) FOR KEY SHARE;
+  END IF;
 
   INSERT INTO public.jam_reference_ledger (hash, delta, is_put)
   SELECT b.hash, 0, true FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes);

@@ -36,7 +36,10 @@ AS $jam$
 #variable_conflict use_column
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, count(*) AS delta
       FROM (
         SELECT r.code_hash AS hash FROM gained AS r
@@ -44,53 +47,72 @@ BEGIN
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
-      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, count(*) AS delta
+        FROM (
+          SELECT r.code_hash AS hash FROM gained AS r
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+        -- Waits only for a deletion of these very blobs.
+        HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, -count(*) AS delta
       FROM (
         SELECT r.code_hash AS hash FROM lost AS r
       ) AS e
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
-      GROUP BY e.hash
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      GROUP BY e.hash;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, -count(*) AS delta
+        FROM (
+          SELECT r.code_hash AS hash FROM lost AS r
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, -count(*)
@@ -115,7 +137,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_column
 BEGIN
-  WITH changed AS MATERIALIZED (
+  -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+  -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, sum(e.delta)::bigint AS delta
     FROM (
       SELECT r.code_hash AS hash, 1 AS delta FROM (SELECT NEW.code_hash AS code_hash) AS r
@@ -124,26 +149,36 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
-    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-  ), free AS MATERIALIZED (
-    -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-    -- a serialization failure, so none is touched.
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), applied AS (
-    UPDATE public.jam_preimages AS b
-    SET refcount = b.refcount + c.delta
-    FROM free AS f
-    JOIN changed AS c ON c.hash = f.hash
-    WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-    RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-  )
-  INSERT INTO public.jam_reference_ledger (hash, delta)
-  SELECT c.hash, c.delta FROM changed AS c
-  WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+  ELSE
+    WITH changed AS MATERIALIZED (
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        SELECT r.code_hash AS hash, 1 AS delta FROM (SELECT NEW.code_hash AS code_hash) AS r
+        UNION ALL
+        SELECT r.code_hash AS hash, -1 AS delta FROM (SELECT OLD.code_hash AS code_hash) AS r
+      ) AS e
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+    ), free AS MATERIALIZED (
+      -- A locked row is left alone: nobody waits.
+      SELECT b.hash AS hash
+      FROM public.jam_preimages AS b
+      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+      FOR NO KEY UPDATE SKIP LOCKED
+    ), applied AS (
+      UPDATE public.jam_preimages AS b
+      SET refcount = b.refcount + c.delta
+      FROM free AS f
+      JOIN changed AS c ON c.hash = f.hash
+      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+    )
+    INSERT INTO public.jam_reference_ledger (hash, delta)
+    SELECT c.hash, c.delta FROM changed AS c
+    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+  END IF;
   RETURN NULL;
 END
 $jam$;
@@ -171,7 +206,10 @@ AS $jam$
 #variable_conflict use_column
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, count(*) AS delta
       FROM (
         SELECT r.code_hash AS hash FROM gained AS r
@@ -179,53 +217,72 @@ BEGIN
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
-      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, count(*) AS delta
+        FROM (
+          SELECT r.code_hash AS hash FROM gained AS r
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+        -- Waits only for a deletion of these very blobs.
+        HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, -count(*) AS delta
       FROM (
         SELECT r.code_hash AS hash FROM lost AS r
       ) AS e
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
-      GROUP BY e.hash
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      GROUP BY e.hash;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, -count(*) AS delta
+        FROM (
+          SELECT r.code_hash AS hash FROM lost AS r
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, -count(*)
@@ -250,7 +307,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_column
 BEGIN
-  WITH changed AS MATERIALIZED (
+  -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+  -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, sum(e.delta)::bigint AS delta
     FROM (
       SELECT r.code_hash AS hash, 1 AS delta FROM (SELECT NEW.code_hash AS code_hash) AS r
@@ -259,26 +319,36 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
-    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-  ), free AS MATERIALIZED (
-    -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-    -- a serialization failure, so none is touched.
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), applied AS (
-    UPDATE public.jam_preimages AS b
-    SET refcount = b.refcount + c.delta
-    FROM free AS f
-    JOIN changed AS c ON c.hash = f.hash
-    WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-    RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-  )
-  INSERT INTO public.jam_reference_ledger (hash, delta)
-  SELECT c.hash, c.delta FROM changed AS c
-  WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+  ELSE
+    WITH changed AS MATERIALIZED (
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        SELECT r.code_hash AS hash, 1 AS delta FROM (SELECT NEW.code_hash AS code_hash) AS r
+        UNION ALL
+        SELECT r.code_hash AS hash, -1 AS delta FROM (SELECT OLD.code_hash AS code_hash) AS r
+      ) AS e
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+    ), free AS MATERIALIZED (
+      -- A locked row is left alone: nobody waits.
+      SELECT b.hash AS hash
+      FROM public.jam_preimages AS b
+      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+      FOR NO KEY UPDATE SKIP LOCKED
+    ), applied AS (
+      UPDATE public.jam_preimages AS b
+      SET refcount = b.refcount + c.delta
+      FROM free AS f
+      JOIN changed AS c ON c.hash = f.hash
+      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+    )
+    INSERT INTO public.jam_reference_ledger (hash, delta)
+    SELECT c.hash, c.delta FROM changed AS c
+    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+  END IF;
   RETURN NULL;
 END
 $jam$;
@@ -306,7 +376,10 @@ AS $jam$
 #variable_conflict use_column
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, count(*) AS delta
       FROM (
         SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
@@ -314,53 +387,72 @@ BEGIN
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
-      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, count(*) AS delta
+        FROM (
+          SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+        -- Waits only for a deletion of these very blobs.
+        HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, -count(*) AS delta
       FROM (
         SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
-      GROUP BY e.hash
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      GROUP BY e.hash;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, -count(*) AS delta
+        FROM (
+          SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, -count(*)
@@ -385,7 +477,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_column
 BEGIN
-  WITH changed AS MATERIALIZED (
+  -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+  -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, sum(e.delta)::bigint AS delta
     FROM (
       SELECT a.hash, 1 AS delta FROM (SELECT NEW.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
@@ -394,26 +489,36 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
-    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-  ), free AS MATERIALIZED (
-    -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-    -- a serialization failure, so none is touched.
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), applied AS (
-    UPDATE public.jam_preimages AS b
-    SET refcount = b.refcount + c.delta
-    FROM free AS f
-    JOIN changed AS c ON c.hash = f.hash
-    WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-    RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-  )
-  INSERT INTO public.jam_reference_ledger (hash, delta)
-  SELECT c.hash, c.delta FROM changed AS c
-  WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+  ELSE
+    WITH changed AS MATERIALIZED (
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        SELECT a.hash, 1 AS delta FROM (SELECT NEW.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        UNION ALL
+        SELECT a.hash, -1 AS delta FROM (SELECT OLD.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+      ) AS e
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+    ), free AS MATERIALIZED (
+      -- A locked row is left alone: nobody waits.
+      SELECT b.hash AS hash
+      FROM public.jam_preimages AS b
+      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+      FOR NO KEY UPDATE SKIP LOCKED
+    ), applied AS (
+      UPDATE public.jam_preimages AS b
+      SET refcount = b.refcount + c.delta
+      FROM free AS f
+      JOIN changed AS c ON c.hash = f.hash
+      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+    )
+    INSERT INTO public.jam_reference_ledger (hash, delta)
+    SELECT c.hash, c.delta FROM changed AS c
+    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+  END IF;
   RETURN NULL;
 END
 $jam$;
@@ -441,7 +546,10 @@ AS $jam$
 #variable_conflict use_column
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, count(*) AS delta
       FROM (
         SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
@@ -449,53 +557,72 @@ BEGIN
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
-      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, count(*) AS delta
+        FROM (
+          SELECT a.hash FROM gained AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+        -- Waits only for a deletion of these very blobs.
+        HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, -count(*) AS delta
       FROM (
         SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
       ) AS e
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
-      GROUP BY e.hash
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      GROUP BY e.hash;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, -count(*) AS delta
+        FROM (
+          SELECT a.hash FROM lost AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, -count(*)
@@ -520,7 +647,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_column
 BEGIN
-  WITH changed AS MATERIALIZED (
+  -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+  -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, sum(e.delta)::bigint AS delta
     FROM (
       SELECT a.hash, 1 AS delta FROM (SELECT NEW.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
@@ -529,26 +659,36 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
-    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-  ), free AS MATERIALIZED (
-    -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-    -- a serialization failure, so none is touched.
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), applied AS (
-    UPDATE public.jam_preimages AS b
-    SET refcount = b.refcount + c.delta
-    FROM free AS f
-    JOIN changed AS c ON c.hash = f.hash
-    WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-    RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-  )
-  INSERT INTO public.jam_reference_ledger (hash, delta)
-  SELECT c.hash, c.delta FROM changed AS c
-  WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+  ELSE
+    WITH changed AS MATERIALIZED (
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        SELECT a.hash, 1 AS delta FROM (SELECT NEW.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+        UNION ALL
+        SELECT a.hash, -1 AS delta FROM (SELECT OLD.preimage_hashes AS preimage_hashes) AS r, pg_catalog.unnest(r.preimage_hashes) AS a (hash)
+      ) AS e
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+    ), free AS MATERIALIZED (
+      -- A locked row is left alone: nobody waits.
+      SELECT b.hash AS hash
+      FROM public.jam_preimages AS b
+      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+      FOR NO KEY UPDATE SKIP LOCKED
+    ), applied AS (
+      UPDATE public.jam_preimages AS b
+      SET refcount = b.refcount + c.delta
+      FROM free AS f
+      JOIN changed AS c ON c.hash = f.hash
+      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+    )
+    INSERT INTO public.jam_reference_ledger (hash, delta)
+    SELECT c.hash, c.delta FROM changed AS c
+    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+  END IF;
   RETURN NULL;
 END
 $jam$;
@@ -576,7 +716,10 @@ AS $jam$
 #variable_conflict use_column
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, count(*) AS delta
       FROM (
         SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
@@ -586,28 +729,42 @@ BEGIN
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
       GROUP BY e.hash
       -- Waits only for a deletion of these very blobs.
-      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, count(*) AS delta
+        FROM (
+          SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
+          UNION ALL
+          SELECT s.hash FROM gained AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+        -- Waits only for a deletion of these very blobs.
+        HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSIF TG_OP = 'DELETE' THEN
-    WITH changed AS MATERIALIZED (
+    -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+    -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+      INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT e.hash, -count(*) AS delta
       FROM (
         SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
@@ -615,26 +772,35 @@ BEGIN
         SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
       ) AS e
       WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
-      GROUP BY e.hash
-    ), free AS MATERIALIZED (
-      -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-      -- a serialization failure, so none is touched.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        AND current_setting('transaction_isolation') = 'read committed'
-      FOR NO KEY UPDATE SKIP LOCKED
-    ), applied AS (
-      UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
-      FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-    )
-    INSERT INTO public.jam_reference_ledger (hash, delta)
-    SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      GROUP BY e.hash;
+    ELSE
+      WITH changed AS MATERIALIZED (
+        SELECT e.hash, -count(*) AS delta
+        FROM (
+          SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
+          UNION ALL
+          SELECT s.hash FROM lost AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+        ) AS e
+        WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+        GROUP BY e.hash
+      ), free AS MATERIALIZED (
+        -- A locked row is left alone: nobody waits.
+        SELECT b.hash AS hash
+        FROM public.jam_preimages AS b
+        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+        FOR NO KEY UPDATE SKIP LOCKED
+      ), applied AS (
+        UPDATE public.jam_preimages AS b
+        SET refcount = b.refcount + c.delta
+        FROM free AS f
+        JOIN changed AS c ON c.hash = f.hash
+        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      )
+      INSERT INTO public.jam_reference_ledger (hash, delta)
+      SELECT c.hash, c.delta FROM changed AS c
+      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, -count(*)
@@ -661,7 +827,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_column
 BEGIN
-  WITH changed AS MATERIALIZED (
+  -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+  -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT e.hash, sum(e.delta)::bigint AS delta
     FROM (
       SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
@@ -674,26 +843,40 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash
-    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
-  ), free AS MATERIALIZED (
-    -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-    -- a serialization failure, so none is touched.
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      AND current_setting('transaction_isolation') = 'read committed'
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), applied AS (
-    UPDATE public.jam_preimages AS b
-    SET refcount = b.refcount + c.delta
-    FROM free AS f
-    JOIN changed AS c ON c.hash = f.hash
-    WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-    RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
-  )
-  INSERT INTO public.jam_reference_ledger (hash, delta)
-  SELECT c.hash, c.delta FROM changed AS c
-  WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL;
+  ELSE
+    WITH changed AS MATERIALIZED (
+      SELECT e.hash, sum(e.delta)::bigint AS delta
+      FROM (
+        SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
+        UNION ALL
+        SELECT s.hash, 1 AS delta FROM (SELECT NEW.refine_output_compact AS refine_output_compact, NEW.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+        UNION ALL
+        SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.refine_output_compact) AS s (hash)
+        UNION ALL
+        SELECT s.hash, -1 AS delta FROM (SELECT OLD.refine_output_compact AS refine_output_compact, OLD.traces AS traces) AS r, public.jam_scan_hashes(r.traces) AS s (hash)
+      ) AS e
+      WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
+      GROUP BY e.hash
+      HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
+    ), free AS MATERIALIZED (
+      -- A locked row is left alone: nobody waits.
+      SELECT b.hash AS hash
+      FROM public.jam_preimages AS b
+      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
+      FOR NO KEY UPDATE SKIP LOCKED
+    ), applied AS (
+      UPDATE public.jam_preimages AS b
+      SET refcount = b.refcount + c.delta
+      FROM free AS f
+      JOIN changed AS c ON c.hash = f.hash
+      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
+      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+    )
+    INSERT INTO public.jam_reference_ledger (hash, delta)
+    SELECT c.hash, c.delta FROM changed AS c
+    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+  END IF;
   RETURN NULL;
 END
 $jam$;

@@ -161,6 +161,15 @@ extension RetentionSchema {
     """
   }
 
+  /// No TRUNCATE may end between a snapshot and the look at its table, which it would find empty whatever the snapshot.
+  private var keepTruncatesAway: SQL {
+    let tables = (referringTables.map(\.table.name) + [blobs.table]).map { SQL("\(names.table($0))") }
+    return """
+      -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.
+      LOCK TABLE \(SQL.joined(tables, separator: ", ")) IN ACCESS SHARE MODE;
+      """
+  }
+
   private var appendDrift: SQL {
     """
     INSERT INTO \(ledger) (hash, delta)
@@ -185,6 +194,7 @@ extension RetentionSchema {
         -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
         DELETE FROM \(ledger) AS l WHERE l.hash IS NULL;
         IF FOUND THEN
+          \(keepTruncatesAway)
           \(appendStorageDrift)
           \(appendDrift)
         END IF;
@@ -269,6 +279,7 @@ extension RetentionSchema {
         \(requireReadCommitted)
         -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
         PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+        \(keepTruncatesAway)
         \(appendStorageDrift)
         \(appendDrift)
         GET DIAGNOSTICS corrected = ROW_COUNT;
@@ -292,6 +303,11 @@ extension RetentionSchema {
         -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
         PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE \(isKey("h.hash"))) AS b
         WHERE pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), b.bucket) IS NOT NULL;
+
+        -- An older snapshot still shows a blob that is gone by now; locking its row tells, with a serialization failure.
+        IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+          PERFORM FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes) FOR KEY SHARE;
+        END IF;
 
         INSERT INTO \(ledger) (hash, delta, is_put)
         SELECT b.\(key), 0, true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);

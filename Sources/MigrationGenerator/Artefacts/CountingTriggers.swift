@@ -32,37 +32,38 @@ extension RetentionSchema {
   ///
   /// `changes` is a query of hash and delta, one row per hash, that has taken the shared locks.
   private func record(_ changes: SQL) -> SQL {
-    switch model.refcounting {
-    case .deferred:
-      """
+    let append: SQL = """
       INSERT INTO \(ledger) (hash, delta)
       \(changes);
       """
-    case .immediate:
+    guard model.refcounting == .immediate else { return append }
+    return """
+      -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
+      -- reading it can fail: there the ledger takes all, so that counting never causes a serialization failure.
+      IF current_setting('transaction_isolation') <> 'read committed' THEN
+        \(append)
+      ELSE
+        WITH changed AS MATERIALIZED (
+          \(changes)
+        ), free AS MATERIALIZED (
+          -- A locked row is left alone: nobody waits.
+          SELECT b.\(key) AS hash
+          FROM \(blobTable) AS b
+          WHERE b.\(key) IN (SELECT c.hash FROM changed AS c)
+          FOR NO KEY UPDATE SKIP LOCKED
+        ), applied AS (
+          UPDATE \(blobTable) AS b
+          SET \(refcount) = b.\(refcount) + c.delta
+          FROM free AS f
+          JOIN changed AS c ON c.hash = f.hash
+          WHERE b.\(key) = f.hash AND b.\(refcount) + c.delta >= 0
+          RETURNING b.\(key) AS hash, nextval(\(literal(adjustments)))
+        )
+        INSERT INTO \(ledger) (hash, delta)
+        SELECT c.hash, c.delta FROM changed AS c
+        WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      END IF;
       """
-      WITH changed AS MATERIALIZED (
-        \(changes)
-      ), free AS MATERIALIZED (
-        -- A locked row is left alone: nobody waits. Above READ COMMITTED a row that changed since the snapshot would be
-        -- a serialization failure, so none is touched.
-        SELECT b.\(key) AS hash
-        FROM \(blobTable) AS b
-        WHERE b.\(key) IN (SELECT c.hash FROM changed AS c)
-          AND current_setting('transaction_isolation') = 'read committed'
-        FOR NO KEY UPDATE SKIP LOCKED
-      ), applied AS (
-        UPDATE \(blobTable) AS b
-        SET \(refcount) = b.\(refcount) + c.delta
-        FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.\(key) = f.hash AND b.\(refcount) + c.delta >= 0
-        RETURNING b.\(key) AS hash, nextval(\(literal(adjustments)))
-      )
-      INSERT INTO \(ledger) (hash, delta)
-      SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
-      """
-    }
   }
 
   private var triggerRights: SQL {
