@@ -54,6 +54,10 @@ crash: test-deps ## Kill the server at 200 random moments of a mixed load
 property: test-deps ## Run PROGRAMS=n (default 1000) random programs against the oracle, in each mode
 	JAM_PROGRAMS=$(or $(PROGRAMS),1000) swift test --filter ConservationTests
 
+.PHONY: mutations
+mutations: test-deps ## Break the generated SQL in one place after the other: the random programs must notice
+	JAM_MUTATIONS=1 swift test --filter MutationTests
+
 .PHONY: test-matrix
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	scripts/test-matrix $(VERSIONS)

@@ -20,6 +20,7 @@ final class ProgramRunner {
 
   private let database: TestDatabase
   private let server: EmbeddedPostgres?
+  private let triggers: String
   private var observer: Connection
   private var sessions: [Connection]
   private var oracle = Oracle()
@@ -27,10 +28,14 @@ final class ProgramRunner {
   /// How many steps were not left out.
   private(set) var stepsRun = 0
 
-  /// - Parameter server: the server to kill where a program says so.
-  init(database: TestDatabase, server: EmbeddedPostgres? = nil) throws {
+  /// - Parameters:
+  ///   - server: the server to kill where a program says so.
+  ///   - files: what was installed; default: what the model yields.
+  init(database: TestDatabase, server: EmbeddedPostgres? = nil, files: [MigrationFile]? = nil) throws {
     self.database = database
     self.server = server
+    let files = files ?? MigrationGenerator.files(for: database.model)
+    triggers = files.first { $0.path == "050_triggers.sql" }?.text ?? ""
     observer = try database.connect()
     sessions = try (0..<Program.sessions).map { _ in try database.connect() }
   }
@@ -165,8 +170,7 @@ final class ProgramRunner {
     case .cleanup where transaction == nil:
       try cleanUp(by: session)
     case .reapplyTriggers where isAlone:
-      let file = MigrationGenerator.files(for: database.model).first { $0.path == "050_triggers.sql" }
-      try connection.execute("\(raw: file?.text ?? "")")
+      try connection.execute("\(raw: triggers)")
     case .kill:
       try terminate(session)
     case .crash:

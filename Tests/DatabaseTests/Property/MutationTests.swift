@@ -1,0 +1,202 @@
+import Foundation
+import MigrationGenerator
+import Postgres
+import RetentionModel
+import RetentionRunner
+import Testing
+
+private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != nil
+
+/// Breaks the generated SQL on purpose, one place at a time: the random programs must notice each. `make mutations`.
+@Suite(.serialized, .enabled(if: isWanted, "make mutations runs them")) struct MutationTests {
+  struct Mutation: Sendable, CustomTestStringConvertible {
+    var testDescription: String
+    var file: String
+    var text: String
+    var replacement: String
+    var modes = RefcountingMode.allCases
+
+    init(
+      _ what: String,
+      _ file: String,
+      _ text: String,
+      _ replacement: String,
+      modes: [RefcountingMode] = RefcountingMode.allCases
+    ) {
+      testDescription = what
+      self.file = file
+      self.text = text
+      self.replacement = replacement
+      self.modes = modes
+    }
+  }
+
+  static let mutations = [
+    Mutation(
+      "submit: references of the same hash are counted once",
+      "050_triggers.sql",
+      "SELECT e.hash, count(*) AS delta",
+      "SELECT e.hash, 1 AS delta"
+    ),
+    Mutation(
+      "delete: references are not given back",
+      "050_triggers.sql",
+      "SELECT e.hash, -count(*) AS delta",
+      "SELECT e.hash, 0 AS delta"
+    ),
+    Mutation(
+      "update: the old references stay counted",
+      "050_triggers.sql",
+      "-1 AS delta FROM (SELECT OLD.",
+      "0 AS delta FROM (SELECT OLD."
+    ),
+    Mutation(
+      "truncate: forgets what the table held",
+      "050_triggers.sql",
+      "BEFORE TRUNCATE ON public.jam_work_packages",
+      "AFTER TRUNCATE ON public.jam_work_packages"
+    ),
+    Mutation(
+      "submit: takes no shared lock, so a deletion does not see it",
+      "050_triggers.sql",
+      "HAVING pg_catalog.pg_advisory_xact_lock_shared(",
+      "HAVING pg_catalog.hashint8extended(0, 0) IS NOT NULL OR pg_catalog.pg_advisory_xact_lock_shared("
+    ),
+    Mutation(
+      "submit: what cannot be applied at once is lost",
+      "050_triggers.sql",
+      "WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash)",
+      "WHERE false",
+      modes: [.immediate]
+    ),
+    Mutation(
+      "submit: what is applied at once is also put in the ledger",
+      "050_triggers.sql",
+      "WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash)",
+      "WHERE true",
+      modes: [.immediate]
+    ),
+    Mutation(
+      "submit: rows are updated above READ COMMITTED",
+      "050_triggers.sql",
+      "IF current_setting('transaction_isolation') <> 'read committed' THEN",
+      "AND true",
+      modes: [.immediate]
+    ),
+    Mutation("put: the client's refcount is taken", "050_triggers.sql", "NEW.refcount := OLD.refcount;", "NULL;"),
+    Mutation(
+      "put: the arrival leaves no marker for waiting references",
+      "050_triggers.sql",
+      "SELECT g.hash, 0 FROM gained AS g;",
+      "SELECT g.hash, 0 FROM gained AS g WHERE false;"
+    ),
+    Mutation(
+      "put again: does not count as a put",
+      "050_triggers.sql",
+      "VALUES (NEW.hash, 0, true)",
+      "VALUES (NEW.hash, 0, false)"
+    ),
+    Mutation(
+      "deletion by hand: pending references are not asked for",
+      "050_triggers.sql",
+      "SELECT c.refcount INTO held FROM",
+      "SELECT c.stored INTO held FROM",
+      modes: [.deferred]
+    ),
+    Mutation(
+      "fold: entries stay in the ledger",
+      "040_counting.sql",
+      "WHERE l.hash IN (SELECT c.hash FROM counted AS c UNION ALL SELECT a.hash FROM absent AS a)",
+      "WHERE false"
+    ),
+    Mutation(
+      "fold: references that wait for their blob are dropped",
+      "040_counting.sql",
+      "p.delta + coalesce(a.refcount, 0) AS delta",
+      "p.delta AS delta"
+    ),
+    Mutation(
+      "fold: references to absent blobs are not remembered",
+      "040_counting.sql",
+      "FROM absent AS a WHERE a.delta <> 0 AND a.stored + a.delta > 0",
+      "FROM absent AS a WHERE false"
+    ),
+    Mutation("fold: the put is not remembered", "040_counting.sql", "WHERE c.put_at IS NOT NULL", "WHERE false"),
+    Mutation(
+      "touch: does not count as a put",
+      "040_counting.sql",
+      "SELECT b.hash, 0, true FROM public.jam_preimages AS b",
+      "SELECT b.hash, 0, false FROM public.jam_preimages AS b"
+    ),
+    Mutation(
+      "preview: forgets the references that expire with their rows",
+      "070_cleanup.sql",
+      "SELECT k.hash, -1 AS delta FROM (SELECT a.hash FROM dying_packages",
+      "SELECT k.hash, 0 AS delta FROM (SELECT a.hash FROM dying_packages"
+    ),
+    Mutation(
+      "preview: ignores the ledger",
+      "070_cleanup.sql",
+      "SELECT l.hash, l.delta, CASE WHEN l.is_put",
+      "SELECT l.hash, 0, CASE WHEN l.is_put"
+    ),
+    Mutation(
+      "cleanup: a package with a report goes, and takes the report along",
+      "070_cleanup.sql",
+      "AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id)",
+      "AND true"
+    ),
+    Mutation(
+      "cleanup: blobs go whatever their refcount",
+      "070_cleanup.sql",
+      "b.refcount = 0 AND b.created_at < cutoff",
+      "b.created_at < cutoff"
+    ),
+    Mutation(
+      "cleanup: pending references are not asked for",
+      "070_cleanup.sql",
+      "AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)",
+      "AND true",
+      modes: [.deferred]
+    ),
+    Mutation("cleanup: later puts are not asked for", "070_cleanup.sql", "AND t.put_at >= cutoff)", "AND false)"),
+    Mutation(
+      "cleanup: a day is taken for an hour",
+      "070_cleanup.sql",
+      "make_interval(days => coalesce(settings.packages_retention_days",
+      "make_interval(hours => coalesce(settings.packages_retention_days"
+    ),
+    Mutation(
+      "cleanup: does not fold what it has freed",
+      "070_cleanup.sql",
+      "PERFORM public.jam_fold_references();",
+      "NULL;",
+      modes: [.deferred]
+    ),
+  ]
+
+  @Test("The random programs notice it", arguments: mutations)
+  func isNoticed(mutation: Mutation) throws {
+    for mode in mutation.modes {
+      let database = try TestDatabase(mode)
+      var files = MigrationGenerator.files(for: database.model)
+      let index = try #require(files.firstIndex { $0.path == mutation.file })
+      try #require(files[index].text.contains(mutation.text), "\(mode.rawValue): the text to break is not there")
+      let broken = files[index].text.replacing(mutation.text, with: mutation.replacement)
+      files[index] = MigrationFile(path: mutation.file, text: broken)
+      _ = try Migrator(
+        files: files,
+        model: database.model,
+        connection: database.connection,
+        logger: TestDatabase.logger
+      ).up()
+      let runner = try ProgramRunner(database: database, files: files)
+      var noticed: Error?
+      for seed in UInt64(1)...150 where noticed == nil {
+        do { try runner.run(Program(seed: seed)) } catch { noticed = error }
+      }
+      #expect(noticed != nil, "\(mode.rawValue): 150 programs pass")
+      if let noticed { print("mutation, \(mode.rawValue): \(mutation.testDescription): \("\(noticed)".prefix(160))") }
+    }
+  }
+}
