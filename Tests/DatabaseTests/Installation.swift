@@ -24,8 +24,10 @@ struct Installation: Sendable, CustomTestStringConvertible {
 
 /// A database of the shared server, with the generated files installed as a user installs them.
 struct TestDatabase {
-  // wal_level: as in a cluster that also has logical replication.
-  static let server = Result { try EmbeddedPostgres.start(settings: ["wal_level": "logical"]) }
+  /// With logical replication, whose workers are not kept from starting at once.
+  static let server = Result {
+    try EmbeddedPostgres.start(settings: ["wal_level": "logical", "wal_retrieve_retry_interval": "50ms"])
+  }
   static let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 
   let name: String

@@ -13,14 +13,14 @@ import Testing
     let subscriber = try TestDatabase(mode)
     try subscriber.createTables()
     let subscription = try Subscription(from: publisher, to: subscriber, tables: Self.applicationTables)
-    defer { subscription.drop() }
+    defer { try? subscription.drop() }
     try Self.work(on: publisher)
     try subscription.catchUp()
     let counts: SQL = "SELECT concat_ws(' ', hash, refcount) AS row FROM jam_preimages ORDER BY hash"
     let (there, here) = try (publisher.connection.query(counts).rows, subscriber.connection.query(counts).rows)
     #expect(try here.map { try $0.string("row") } == there.map { try $0.string("row") })
 
-    subscription.drop()
+    try subscription.drop()
     #expect(try subscriber.migrate().count > 5)
     try Self.expectSameCounts(publisher, subscriber)
     try Self.expectSameCleanup(publisher, subscriber)
@@ -35,7 +35,7 @@ import Testing
     let subscriber = try TestDatabase(mode)
     _ = try subscriber.migrate()
     let subscription = try Subscription(from: publisher, to: subscriber, tables: Self.applicationTables)
-    defer { subscription.drop() }
+    defer { try? subscription.drop() }
     try Self.work(on: publisher)
     try subscription.catchUp()
 
@@ -49,7 +49,7 @@ import Testing
     #expect(try failed.map { try $0.string("check_name") } == ["triggers"])
     #expect(try subscriber.retention.preview().rows.count == 5)
 
-    subscription.drop()
+    try subscription.drop()
     #expect(try subscriber.retention.health().rows.allSatisfy { try $0.bool("ok") })
     #expect(try subscriber.retention.repair() > 0)
     try Self.expectSameCounts(publisher, subscriber)
@@ -62,7 +62,7 @@ import Testing
     let subscriber = try TestDatabase(mode)
     try DumpTests.load(publisher, ["--schema-only"], into: subscriber)
     let subscription = try Subscription(from: publisher, to: subscriber, tables: nil)
-    defer { subscription.drop() }
+    defer { try? subscription.drop() }
     try Self.work(on: publisher)
     #expect(try publisher.int("SELECT jam_fold_references()") > 0)
     try publisher.submit([hash(3), hash(98)])
@@ -76,7 +76,7 @@ import Testing
       try subscriber.connection.query(ledger).rows[0]["count"] == publisher.connection.query(ledger).rows[0]["count"]
     )
 
-    subscription.drop()
+    try subscription.drop()
     // Sequences are not replicated, whatever is published.
     _ = try subscriber.connection.query(
       "SELECT setval(pg_get_serial_sequence('jam_cleanup_runs', 'id'), max(id)) FROM jam_cleanup_runs"
@@ -217,9 +217,18 @@ private final class Subscription {
   }
 
   /// Promotes the subscriber.
-  func drop() {
+  ///
+  /// The slot is dropped by itself, not by DROP SUBSCRIPTION: that connects to the publisher while it holds a lock which
+  /// the start of a session may need, so within one server of an older minor version it can wait for itself for ever.
+  func drop() throws {
     guard !isDropped else { return }
     isDropped = true
-    try? control.execute("DROP SUBSCRIPTION \(Identifier(name))")
+    let subscription = Identifier(name)
+    try control.execute("ALTER SUBSCRIPTION \(subscription) DISABLE")
+    try control.execute("ALTER SUBSCRIPTION \(subscription) SET (slot_name = NONE)")
+    try control.execute("DROP SUBSCRIPTION \(subscription)")
+    let free: SQL = "SELECT FROM pg_replication_slots WHERE slot_name = \(literal: name) AND NOT active"
+    while try publisher.connection.query(free).first == nil {}
+    _ = try publisher.connection.query("SELECT pg_drop_replication_slot($1)", name)
   }
 }
