@@ -97,7 +97,7 @@ LEFT JOIN (
 COMMENT ON VIEW public.jam_preimage_refcounts IS 'The exact number of references of each blob: stored in its row plus pending in the ledger.';
 
 CREATE OR REPLACE FUNCTION public.jam_verify_refcounts() RETURNS TABLE (hash text, expected bigint, counted bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jit = off
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
   SELECT coalesce(held.hash, kept.hash), coalesce(held.n, 0), coalesce(kept.n, 0)
   FROM (
@@ -290,7 +290,7 @@ COMMENT ON FUNCTION public.jam_touch_preimages(text[]) IS 'Returns those hashes 
 REVOKE ALL ON FUNCTION public.jam_touch_preimages(text[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_referrers(hash text) RETURNS TABLE (table_name text, column_name text, row_id text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET jit = off
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
   SELECT r.table_name, r.column_name, r.row_id FROM public.jam_references AS r WHERE r.hash = $1
 $jam$;

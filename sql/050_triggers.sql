@@ -5,7 +5,7 @@
 --   Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger.
 -- locks:
 --   SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;
---   the first time also ACCESS EXCLUSIVE on jam_preimages, for the check of refcount at the end
+--   the first time ACCESS EXCLUSIVE on jam_preimages, for the check of refcount
 -- rerun: safe at any time
 -- kind: repeatable
 
@@ -27,6 +27,46 @@ DO $jam$
 BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(8538552179381259062);
   PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
+END
+$jam$;
+
+-- All tables before anything else. Writers lock them in orders of their own, so this may stand in a circle with one of
+-- them; it gives up what it has and tries again before a writer's deadlock_timeout is over and the writer fails.
+DO $jam$
+DECLARE
+  patience constant double precision := (SELECT s.setting::double precision / 2 FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout');
+  given    constant text := pg_catalog.current_setting('lock_timeout');
+  limit_ms constant double precision := (SELECT nullif(s.setting::double precision, 0) FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout');
+  began    constant timestamptz := pg_catalog.clock_timestamp();
+  attempt  timestamptz;
+  t        text;
+BEGIN
+  LOOP
+    attempt := pg_catalog.clock_timestamp();
+    BEGIN
+      FOREACH t IN ARRAY ARRAY['public.jam_services',
+'public.jam_service_versions',
+'public.jam_work_packages',
+'public.jam_work_items',
+'public.jam_work_reports',
+'public.jam_preimages'] LOOP
+        CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
+        PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
+          - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, CASE WHEN t = 'public.jam_preimages' AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_constraint AS c
+  WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
+) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
+      END LOOP;
+      PERFORM pg_catalog.set_config('lock_timeout', given, true);
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF pg_catalog.clock_timestamp() >= began + pg_catalog.make_interval(secs => limit_ms / 1000) THEN
+        RAISE;
+      END IF;
+    END;
+    PERFORM pg_catalog.pg_sleep(0.05);
+  END LOOP;
 END
 $jam$;
 
@@ -1058,9 +1098,9 @@ CREATE OR REPLACE TRIGGER jam_preimages_record_truncate
 DO $jam$
 BEGIN
   IF NOT EXISTS (
-    SELECT FROM pg_catalog.pg_constraint AS c
-    WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
-  ) THEN
+  SELECT FROM pg_catalog.pg_constraint AS c
+  WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
+) THEN
     -- NOT VALID: rows from before the adoption are corrected by the backfill, not read here under the lock.
     ALTER TABLE public.jam_preimages ADD CONSTRAINT jam_preimages_refcount_check CHECK (refcount >= 0) NOT VALID;
   END IF;

@@ -33,6 +33,51 @@ BEGIN
 END
 $jam$;
 
+-- All tables before anything else. Writers lock them in orders of their own, so this may stand in a circle with one of
+-- them; it gives up what it has and tries again before a writer's deadlock_timeout is over and the writer fails.
+DO $jam$
+DECLARE
+  patience constant double precision := (SELECT s.setting::double precision / 2 FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout');
+  given    constant text := pg_catalog.current_setting('lock_timeout');
+  limit_ms constant double precision := (SELECT nullif(s.setting::double precision, 0) FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout');
+  began    constant timestamptz := pg_catalog.clock_timestamp();
+  attempt  timestamptz;
+  t        text;
+BEGIN
+  LOOP
+    attempt := pg_catalog.clock_timestamp();
+    BEGIN
+      FOREACH t IN ARRAY ARRAY['public.jam_services',
+'public.jam_service_versions',
+'public.jam_work_packages',
+'public.jam_work_items',
+'public.jam_work_reports',
+'public.jam_preimages',
+'public.jam_reference_ledger',
+'public.jam_storage_ledger',
+'public.jam_unresolved_references',
+'public.jam_preimage_puts',
+'public.jam_refcount_anomalies',
+'public.jam_cleanup_runs',
+'public.jam_retention_policy',
+'public.jam_schema_migrations'] LOOP
+        CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
+        PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
+          - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, 'ACCESS EXCLUSIVE');
+      END LOOP;
+      PERFORM pg_catalog.set_config('lock_timeout', given, true);
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF pg_catalog.clock_timestamp() >= began + pg_catalog.make_interval(secs => limit_ms / 1000) THEN
+        RAISE;
+      END IF;
+    END;
+    PERFORM pg_catalog.pg_sleep(0.05);
+  END LOOP;
+END
+$jam$;
+
 DROP PROCEDURE IF EXISTS public.jam_cleanup;
 DROP PROCEDURE IF EXISTS public.jam_cleanup_next_transaction;
 DROP FUNCTION IF EXISTS public.jam_services_count_rows CASCADE;

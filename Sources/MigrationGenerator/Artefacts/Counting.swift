@@ -26,10 +26,6 @@ extension RetentionSchema {
   /// planner expects far more rows from arrays and scans than there are.
   var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off" }
 
-  /// For queries over all references: the planner takes each content for a thousand hashes, and such a cost makes the
-  /// server compile the query, which takes a second where the query takes two milliseconds.
-  private var withoutJIT: SQL { "SET jit = off" }
-
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")
     // encode(…, 'escape') is the fastest way from bytes to text, but writes a byte above 127 as a backslash and three
@@ -144,7 +140,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS TABLE (hash \(keyType), expected bigint, counted bigint)
-      LANGUAGE sql STABLE \(ownerRights) \(withoutJIT)
+      LANGUAGE sql STABLE \(ownerRights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)() IS 'The hashes whose count differs from the references that rows hold; none: the law holds. Reads everything, locks nothing, works on a standby.';
       \(revoke("FUNCTION", "\(function)()"))
@@ -333,7 +329,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)(hash \(keyType)) RETURNS TABLE (table_name text, column_name text, row_id text)
-      LANGUAGE sql STABLE \(ownerRights) \(withoutJIT)
+      LANGUAGE sql STABLE \(ownerRights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(keyType)) IS 'Who holds a blob: one row per reference. Reads the referring tables.';
       \(revoke("FUNCTION", "\(function)(\(keyType))"))

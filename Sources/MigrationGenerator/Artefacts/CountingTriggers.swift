@@ -16,12 +16,18 @@ extension RetentionSchema {
       purpose: ["Triggers that count references, and that make the database the owner of refcount.", mode],
       locks: [
         "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;",
-        "the first time also ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount at the end",
+        "the first time ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount",
       ],
       body: .joined(
-        referringTables.flatMap { table, edges in
-          [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)]
-        }
+        [
+          lockTables(
+            referringTables.map { names.table($0.table.name) } + [blobTable],
+            "CASE WHEN t = \(literal(blobTable)) AND NOT \(hasRefcountCheck) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END"
+          )
+        ]
+          + referringTables.flatMap { table, edges in
+            [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)]
+          }
           + [guardFunctions, blobTriggers, triggerHealth],
         separator: "\n\n"
       )
@@ -368,19 +374,26 @@ extension RetentionSchema {
       """
   }
 
+  private var refcountCheckName: Identifier { names.identifier(of: blobs.table, "refcount_check") }
+
+  private var hasRefcountCheck: SQL {
+    """
+    EXISTS (
+      SELECT FROM pg_catalog.pg_constraint AS c
+      WHERE c.conrelid = \(literal(blobTable))::pg_catalog.regclass AND c.conname = \(literal: refcountCheckName.name)
+    )
+    """
+  }
+
   private var refcountCheck: SQL {
-    let check = names.identifier(of: blobs.table, "refcount_check")
-    return """
-      BEGIN
-        IF NOT EXISTS (
-          SELECT FROM pg_catalog.pg_constraint AS c
-          WHERE c.conrelid = \(literal(blobTable))::pg_catalog.regclass AND c.conname = \(literal: check.name)
-        ) THEN
-          -- NOT VALID: rows from before the adoption are corrected by the backfill, not read here under the lock.
-          ALTER TABLE \(blobTable) ADD CONSTRAINT \(check) CHECK (\(refcount) >= 0) NOT VALID;
-        END IF;
-      END
-      """
+    """
+    BEGIN
+      IF NOT \(hasRefcountCheck) THEN
+        -- NOT VALID: rows from before the adoption are corrected by the backfill, not read here under the lock.
+        ALTER TABLE \(blobTable) ADD CONSTRAINT \(refcountCheckName) CHECK (\(refcount) >= 0) NOT VALID;
+      END IF;
+    END
+    """
   }
 
   private var triggerHealth: SQL {

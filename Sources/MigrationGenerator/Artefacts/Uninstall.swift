@@ -40,7 +40,15 @@ extension RetentionSchema {
         ]
       ),
       body: .joined(
-        signatureless
+        [
+          lockTables(
+            referringTables.map { names.table($0.table.name) } + [blobTable]
+              + retentionTableNames.map { names.qualified($0) },
+            "'ACCESS EXCLUSIVE'"
+          ),
+          "",
+        ]
+          + signatureless
           // The functions of triggers take their triggers along.
           + triggerFunctions.map { "DROP FUNCTION IF EXISTS \(QualifiedName(names.schema, $0)) CASCADE;" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("cleanup_finish"));"]

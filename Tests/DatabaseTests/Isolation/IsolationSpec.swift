@@ -33,6 +33,11 @@ struct IsolationSpec: Sendable, CustomTestStringConvertible {
       .map { Self.expectedFolder.appending(path: $0) }
   }
 
+  /// What a run should print: the accepted output for the most particular of its circumstances; nil: there is none.
+  func expected(for run: IsolationRun) -> URL? {
+    run.variants.map(expected).first { FileManager.default.fileExists(atPath: $0.path) }
+  }
+
   /// Where the output of a run is expected, if its name is this variant.
   func expected(_ variant: String) -> URL { Self.expectedFolder.appending(path: "\(name)\(variant).out") }
 

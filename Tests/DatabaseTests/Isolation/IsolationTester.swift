@@ -12,8 +12,15 @@ enum IsolationTester {
 
   /// Runs a spec and returns all that it prints.
   static func output(of spec: IsolationSpec, _ run: IsolationRun) throws -> String {
+    let database = try idle.withLock { $0[run.mode, default: []].popLast() } ?? install(TestDatabase(run.mode))
+    let output = try output(of: spec, run, on: database)
+    idle.withLock { $0[run.mode, default: []].append(database) }
+    return output
+  }
+
+  /// - Parameter database: the connection string of one that `install` has prepared.
+  static func output(of spec: IsolationSpec, _ run: IsolationRun, on database: String) throws -> String {
     let program = try locate()
-    let database = try idle.withLock { $0[run.mode, default: []].popLast() } ?? install(run.mode)
     let options = [
       "default_transaction_isolation=\(run.level.rawValue.replacing(" ", with: "\\ "))",
       // SERIALIZABLE counts a row as read that a plan has passed. In tables as small as these, statistics of the moment
@@ -25,9 +32,7 @@ enum IsolationTester {
       // A step that waits for longer is cancelled, so that a lock that never comes free fails the test, not the suite.
       "PGISOLATIONTIMEOUT": "30",
     ]
-    let output = try launch(program, [database], input: spec.file, environment: environment)
-    idle.withLock { $0[run.mode, default: []].append(database) }
-    return output
+    return try launch(program, [database], input: spec.file, environment: environment)
   }
 
   /// The differences between an accepted output and another, as `diff` shows them; empty: there are none.
@@ -54,13 +59,16 @@ enum IsolationTester {
     )
   }
 
-  private static func install(_ mode: RefcountingMode) throws -> String {
-    let database = try TestDatabase(mode)
-    try database.migrateWithPsql()
+  /// Prepares an empty database for specs, and returns its connection string.
+  ///
+  /// - Parameter files: default: what the model yields.
+  static func install(_ database: TestDatabase, files: [MigrationFile]? = nil) throws -> String {
+    let files = files ?? MigrationGenerator.files(for: database.model)
+    _ = try database.migrator(files).up()
     let helpers = IsolationSpec.folder.appending(path: "helpers.sql").path
     let result = try database.psql(["-q", "-f", helpers])
     try #require(result.status == 0, "\(helpers): \(result.error)")
-    for file in MigrationGenerator.files(for: database.model) {
+    for file in files {
       _ = try database.connection.query("INSERT INTO files (name, content) VALUES ($1, $2)", file.path, file.text)
     }
     return database.connectionString

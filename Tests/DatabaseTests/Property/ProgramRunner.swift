@@ -424,6 +424,8 @@ final class ProgramRunner {
     _ = try observer.query("SELECT jam_fold_references()")
     let entries = try observer.query("SELECT count(*) AS n FROM jam_reference_ledger").first?.int("n")
     guard entries == 0 else { throw Failure(description: "\(entries ?? -1) entries are left after the last fold") }
+    let waiting = try observer.query("SELECT hash FROM jam_unresolved_references JOIN jam_preimages USING (hash)").rows
+    guard waiting.isEmpty else { throw Failure(description: "references wait for blobs that are here: \(waiting)") }
     try check()
     try cleanUp(by: 0)
     try check()

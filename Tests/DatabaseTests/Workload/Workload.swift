@@ -12,7 +12,7 @@ final class Workload: Sendable {
   struct Counts: Sendable {
     var submits = 0
     var otherEvents = 0
-    /// Submits that failed, by SQLSTATE.
+    /// What has failed, by its message.
     var failures: [String: Int] = [:]
     /// Milliseconds of each submit's statements, without and with a cleanup running.
     var quietLatencies: [Double] = []
@@ -87,8 +87,8 @@ final class Workload: Sendable {
         do {
           while !isStopping.load(ordering: .relaxed) { try body(connection) }
         } catch {
-          let state = (error as? PostgresError).map { $0.kind == .connection ? "connection" : $0.sqlState ?? "none" }
-          counts.withLock { $0.failures[state ?? "\(error)", default: 0] += 1 }
+          let isDown = (error as? PostgresError)?.kind == .connection
+          counts.withLock { $0.failures[isDown ? "connection" : "\(error)", default: 0] += 1 }
         }
         connection.close()
       }
