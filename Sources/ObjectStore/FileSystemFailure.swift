@@ -1,0 +1,15 @@
+import Foundation
+
+/// A call to the system that failed, with its reason.
+struct FileSystemFailure: Error {
+  let operation: String
+  let code: Int32
+
+  /// To be made at once after the call, while `errno` is that of the call.
+  init(_ operation: String, _ path: String) {
+    code = errno
+    self.operation = "\(operation) \(path)"
+  }
+
+  var reason: String { String(cString: strerror(code)) }
+}

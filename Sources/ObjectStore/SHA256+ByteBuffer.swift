@@ -1,0 +1,16 @@
+import Crypto
+import NIOCore
+
+extension HashFunction {
+  mutating func update(_ bytes: ByteBuffer) {
+    bytes.withUnsafeReadableBytes { update(bufferPointer: $0) }
+  }
+}
+
+extension Digest {
+  /// Two lower-case hexadecimal digits a byte.
+  var hexadecimal: String {
+    let digits = Array("0123456789abcdef".utf8)
+    return String(decoding: flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  }
+}
