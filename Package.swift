@@ -40,6 +40,10 @@ let package = Package(
       ]
     ),
     .target(
+      name: "EmbeddedSeaweed",
+      dependencies: ["EmbeddedPostgres", "ObjectStore", .product(name: "NIOCore", package: "swift-nio")]
+    ),
+    .target(
       name: "RetentionRunner",
       dependencies: [
         "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel", "Secrets",
@@ -61,6 +65,14 @@ let package = Package(
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
     .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "jam-retention"]),
+    .testTarget(
+      name: "ObjectStoreTests",
+      dependencies: [
+        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]
+    ),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
     .testTarget(name: "CommandTests", dependencies: ["jam-retention", "EmbeddedPostgres"]),
   ],

@@ -2,6 +2,7 @@ import NIOCore
 
 /// Bytes that come piece by piece.
 public struct ByteStream: AsyncSequence, Sendable {
+  /// A piece, of any length.
   public typealias Element = ByteBuffer
 
   /// Yields the pieces.

@@ -11,5 +11,13 @@ struct FileSystemFailure: Error {
     self.operation = "\(operation) \(path)"
   }
 
-  var reason: String { String(cString: strerror(code)) }
+  /// The failure as callers get it.
+  func error(doing task: String) -> ObjectStoreError {
+    ObjectStoreError(
+      .fileSystem,
+      doing: task,
+      "cannot \(operation): \(String(cString: strerror(code)))",
+      remedy: code == ENOSPC || code == EDQUOT ? "free some space" : nil
+    )
+  }
 }

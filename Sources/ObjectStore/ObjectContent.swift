@@ -19,9 +19,7 @@ public struct ObjectContent: Sendable {
 
   /// Bytes in memory.
   public init(_ bytes: ByteBuffer) {
-    var hash = SHA256()
-    hash.update(bytes)
-    self.init(bytes, sha256: hash.finalize().hexadecimal)
+    self.init(bytes, sha256: bytes.digest(SHA256.self).hexadecimal)
   }
 
   /// Bytes in memory whose hash is known; it is checked.
@@ -37,19 +35,36 @@ public struct ObjectContent: Sendable {
   ///
   /// - Throws: ``ObjectStoreError`` when the file cannot be read.
   public init(file path: String) async throws {
-    let file = try await ReadableFile.open(path)
-    let size = try await file.status().size
+    let status = try await Self.reading(path) { try await ReadableFile.open(path).status() }
     var hash = SHA256()
-    for try await piece in file.stream(0..<size) {
+    for try await piece in Self.stream(path, 0..<status.size) {
       hash.update(piece)
     }
-    self.init(file: path, size: size, sha256: hash.finalize().hexadecimal)
+    self.init(file: path, size: status.size, sha256: hash.finalize().hexadecimal)
   }
 
   /// The content of a file whose size and hash are known; they are checked.
   public init(file path: String, size: Int64, sha256: String) {
-    self.init(size: size, sha256: sha256) { range in
-      try await ReadableFile.open(path).stream(range)
+    self.init(size: size, sha256: sha256) { Self.stream(path, $0) }
+  }
+
+  private static func stream(_ path: String, _ range: Range<Int64>) -> ByteStream {
+    ByteStream(unfolding: {
+      var pieces: ByteStream.AsyncIterator?
+      return {
+        try await reading(path) {
+          if pieces == nil { pieces = try await ReadableFile.open(path).stream(range).makeAsyncIterator() }
+          return try await pieces?.next()
+        }
+      }
+    })
+  }
+
+  private static func reading<Value>(_ path: String, _ work: () async throws -> Value) async throws -> Value {
+    do {
+      return try await work()
+    } catch let failure as FileSystemFailure {
+      throw failure.error(doing: "read the content of \(path)")
     }
   }
 }

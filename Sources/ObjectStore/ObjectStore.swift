@@ -4,7 +4,8 @@ import Foundation
 ///
 /// A key is 1 to 1024 bytes of UTF-8 without control characters; none of its parts between slashes is `.` or `..`, because
 /// servers and proxies disagree about those. Any other key is refused with ``ObjectStoreError/Kind/invalidKey``.
-/// All requirements throw ``ObjectStoreError``, and `CancellationError` when the task is cancelled.
+/// All requirements throw ``ObjectStoreError``, and `CancellationError` when the task is cancelled; `put` also throws what
+/// the content's source throws, as it is.
 public protocol ObjectStore: Sendable {
   /// Stores an object, in place of one that has the key already, and returns when the store has confirmed it.
   ///

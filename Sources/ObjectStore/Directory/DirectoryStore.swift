@@ -43,6 +43,7 @@ public struct DirectoryStore: ObjectStore {
     }
   }
 
+  /// Writes the object beside the others, synchronises it, and renames it into place.
   public func put(_ key: String, _ content: ObjectContent, contentType: String) async throws {
     let operation = doing("store", key)
     let name = try FileName(key, doing: operation)
@@ -73,6 +74,7 @@ public struct DirectoryStore: ObjectStore {
     }
   }
 
+  /// What the file system says about the object's file.
   public func head(_ key: String) async throws -> ObjectAttributes? {
     let operation = doing("look at", key)
     do {
@@ -82,6 +84,7 @@ public struct DirectoryStore: ObjectStore {
     }
   }
 
+  /// Reads the object's file.
   public func get(_ key: String, range: Range<Int64>?) async throws -> ObjectDownload {
     let operation = doing("read", key)
     let (file, attributes) = try await open(FileName(key, doing: operation), doing: operation)
@@ -108,6 +111,7 @@ public struct DirectoryStore: ObjectStore {
     )
   }
 
+  /// Removes the object's file.
   public func delete(_ key: String) async throws {
     let operation = doing("delete", key)
     let path = "\(objects)/\(try FileName(key, doing: operation).text)"
@@ -122,6 +126,7 @@ public struct DirectoryStore: ObjectStore {
     }
   }
 
+  /// Removes the objects' files, one after the other.
   public func delete(_ keys: [String]) async throws -> [ObjectDeletionFailure] {
     var failures: [ObjectDeletionFailure] = []
     for key in keys {
@@ -135,6 +140,7 @@ public struct DirectoryStore: ObjectStore {
     return failures
   }
 
+  /// Lists up to 10,000 objects; every page reads the whole directory.
   public func list(prefix: String, after: String?) async throws -> ObjectListing {
     try await inThreadPool(doing: "list the objects in \(directory)") {
       let keys = try Self.entries(of: objects)
@@ -155,6 +161,7 @@ public struct DirectoryStore: ObjectStore {
     }
   }
 
+  /// Removes the files of uploads that were not written to since then.
   public func removeUnfinishedUploads(prefix: String, begunBefore: Date) async throws -> Int {
     try await inThreadPool(doing: "remove unfinished uploads in \(directory)") {
       var removed = 0
@@ -247,9 +254,7 @@ public struct DirectoryStore: ObjectStore {
       return try await work()
     } catch let failure as FileSystemFailure {
       guard failure.code == ENOENT || failure.code == ENOTDIR, access(objects, F_OK) != 0 else {
-        let remedy = failure.code == ENOSPC ? "free some space" : nil
-        let message = "cannot \(failure.operation): \(failure.reason)"
-        throw ObjectStoreError(.fileSystem, doing: operation, message, remedy: remedy)
+        throw failure.error(doing: operation)
       }
       throw ObjectStoreError(
         .noSuchBucket,

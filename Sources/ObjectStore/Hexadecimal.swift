@@ -1,13 +1,4 @@
-import Crypto
-import NIOCore
-
-extension HashFunction {
-  mutating func update(_ bytes: ByteBuffer) {
-    bytes.withUnsafeReadableBytes { update(bufferPointer: $0) }
-  }
-}
-
-extension Digest {
+extension Sequence<UInt8> {
   /// Two lower-case hexadecimal digits a byte.
   var hexadecimal: String {
     let digits = Array("0123456789abcdef".utf8)
