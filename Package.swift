@@ -13,19 +13,40 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
   targets: [
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CXattr"),
     .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
     .target(name: "SafeSQL"),
+    .target(name: "Secrets"),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
     .target(name: "Postgres", dependencies: ["CLibPQ", "SafeSQL", .product(name: "Logging", package: "swift-log")]),
     .target(name: "EmbeddedPostgres", dependencies: ["Postgres", "SafeSQL"]),
     .target(
+      name: "ObjectStore",
+      dependencies: [
+        "CXattr", "Secrets",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+      ]
+    ),
+    .target(
+      name: "EmbeddedSeaweed",
+      dependencies: ["EmbeddedPostgres", "ObjectStore", .product(name: "NIOCore", package: "swift-nio")]
+    ),
+    .target(
       name: "RetentionRunner",
       dependencies: [
-        "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel",
+        "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel", "Secrets",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -44,6 +65,14 @@ let package = Package(
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
     .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "jam-retention"]),
+    .testTarget(
+      name: "ObjectStoreTests",
+      dependencies: [
+        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]
+    ),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
     .testTarget(name: "CommandTests", dependencies: ["jam-retention", "EmbeddedPostgres"]),
   ],

@@ -6,7 +6,7 @@ import Synchronization
 /// Foundation's `Process` does not say which thread it forks from, and that decides when a parent-death signal comes: the
 /// kernel sends it when the *thread* ends (`prctl(2)`, `PR_SET_PDEATHSIG`). Here one thread starts the program and waits
 /// for it until it ends.
-final class ChildProcess: Sendable {
+package final class ChildProcess: Sendable {
   private enum State {
     case starting
     case failed(Int32)
@@ -18,7 +18,8 @@ final class ChildProcess: Sendable {
 
   /// Starts a program, found in `PATH` unless named by its path, in a process group of its own: what the terminal sends to
   /// the foreground, such as an interrupt, is not for it.
-  static func start(_ command: [String], directory: String, output: Int32, error: Int32) throws -> ChildProcess {
+  package static func start(_ command: [String], directory: String, output: Int32, error: Int32) throws -> ChildProcess
+  {
     let child = ChildProcess()
     let thread = Thread {
       switch spawn(command, directory: directory, output: output, error: error) {
@@ -40,7 +41,7 @@ final class ChildProcess: Sendable {
   }
 
   /// Runs a program to its end and returns what it wrote.
-  static func run(
+  package static func run(
     _ command: [String],
     directory: String = "/"
   ) throws -> (status: Int32, output: String, error: String) {
@@ -53,17 +54,17 @@ final class ChildProcess: Sendable {
   }
 
   /// The process, as long as it has not ended.
-  var identifier: pid_t? {
+  package var identifier: pid_t? {
     state.withLock { if case .running(let process) = $0 { process } else { nil } }
   }
 
   /// Sends a signal, unless the process has ended: its number may be another's by then.
-  func send(_ signal: Int32) {
+  package func send(_ signal: Int32) {
     state.withLock { if case .running(let process) = $0 { kill(process, signal) } }
   }
 
   /// Waits for the end and returns the exit status, 128 more than the number of a signal, or `nil` when time is up.
-  func wait(until deadline: Date) -> Int32? {
+  package func wait(until deadline: Date) -> Int32? {
     repeat {
       if case .ended(let status) = state.withLock({ $0 }) { return status }
       usleep(2_000)

@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// It listens on a Unix socket in a directory of its own and nowhere else, and ends with this process, even if that is
 /// killed. As root it runs as the system's user `postgres`, because PostgreSQL refuses to run as root.
-public final class EmbeddedPostgres: Sendable {
+public final class EmbeddedPostgres: ThrowAwayServer {
   /// Holds everything: the data, the log and the socket.
   public let directory: String
   /// The directory of `initdb`, `postgres` and `psql`.

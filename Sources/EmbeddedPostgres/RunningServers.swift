@@ -2,9 +2,9 @@ import Foundation
 import Synchronization
 
 /// The servers of this process, so that a normal exit stops those that a global variable still holds.
-enum RunningServers {
+package enum RunningServers {
   private struct Entry: Sendable {
-    weak let server: EmbeddedPostgres?
+    weak let server: (any ThrowAwayServer)?
   }
 
   private static let entries = Mutex<[Entry]>([])
@@ -16,7 +16,8 @@ enum RunningServers {
     }
   }()
 
-  static func add(_ server: EmbeddedPostgres) {
+  /// Has a server stopped at the end, unless it is gone by then.
+  package static func add(_ server: any ThrowAwayServer) {
     _ = stopsAtExit
     entries.withLock { entries in
       entries.removeAll { $0.server == nil }

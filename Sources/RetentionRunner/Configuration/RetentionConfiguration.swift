@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import RetentionModel
+import Secrets
 
 /// How the runner works: flags, then the environment, then a file, then the defaults.
 public struct RetentionConfiguration: Sendable {
@@ -36,7 +37,7 @@ public struct RetentionConfiguration: Sendable {
   private let schema: Setting<String?>
   private let refcounting: Setting<RefcountingMode?>
   private let modelFile: Setting<String?>
-  private let secretConnectionString: Setting<Secret>
+  private let secretConnectionString: Setting<Secret?>
 
   /// Reads all sources.
   ///
@@ -86,7 +87,7 @@ public struct RetentionConfiguration: Sendable {
     case (.default, let url?), (.file, let url?):
       secretConnectionString = Setting(value: Secret(url), origin: .environment(Self.urlVariable))
     default:
-      secretConnectionString = Setting(value: Secret(dsn.value), origin: dsn.origin)
+      secretConnectionString = Setting(value: dsn.value.map { Secret($0) }, origin: dsn.origin)
     }
   }
 
@@ -95,7 +96,7 @@ public struct RetentionConfiguration: Sendable {
   /// - Throws: ``ConfigurationErrors`` when libpq cannot read the text, which is not repeated.
   public func connectionString() throws -> ConnectionString {
     do {
-      return try ConnectionString(secretConnectionString.value.text)
+      return try ConnectionString(secretConnectionString.value?.text)
     } catch {
       throw ConfigurationErrors(
         mistakes: ["\(ConfigurationKey.connectionString.path) (\(secretConnectionString.origin)): \(error)"]

@@ -1,0 +1,33 @@
+import NIOCore
+import NIOHTTP1
+
+/// A request as the client thinks of it; every attempt signs it anew.
+struct S3Request: Sendable {
+  enum Body: Sendable {
+    case empty
+    case bytes(ByteBuffer, sha256: String)
+    case content(ObjectContent)
+  }
+
+  private static let emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+  var method: HTTPMethod
+  /// Nil: the request is for the bucket.
+  var key: String?
+  var query: [(name: String, value: String)] = []
+  var headers: [(name: String, value: String)] = []
+  var body = Body.empty
+  /// As errors show it.
+  let operation: String
+
+  /// Whether an attempt that was not answered may have changed something.
+  var mayChangeAnything: Bool { method != .GET && method != .HEAD }
+
+  var payloadHash: String {
+    switch body {
+    case .empty: Self.emptyHash
+    case .bytes(_, let hash): hash
+    case .content(let content): content.sha256
+    }
+  }
+}

@@ -1,0 +1,33 @@
+import Synchronization
+
+/// Notices when the store neither takes nor sends a byte for too long. Time in which the content's source is slow does
+/// not count.
+final class StallWatch: Sendable {
+  struct Stalled: Error {}
+
+  private let limit: Duration
+  private let waitingSince = Mutex<ContinuousClock.Instant?>(.now)
+
+  init(limit: Duration) {
+    self.limit = limit
+  }
+
+  /// It is this side's turn.
+  func pause() {
+    waitingSince.withLock { $0 = nil }
+  }
+
+  /// It is the store's turn.
+  func resume() {
+    waitingSince.withLock { $0 = .now }
+  }
+
+  /// Throws ``Stalled`` when the store has had its turn for too long.
+  func watch() async throws -> Never {
+    while true {
+      let deadline = (waitingSince.withLock { $0 } ?? .now) + limit
+      try await Task.sleep(until: deadline, clock: .continuous)
+      if let since = waitingSince.withLock({ $0 }), since + limit <= .now { throw Stalled() }
+    }
+  }
+}
