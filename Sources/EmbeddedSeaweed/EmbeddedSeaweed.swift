@@ -125,12 +125,14 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
       )
     else { throw EmbeddedSeaweedError("\(directory) cannot be written: \(String(cString: strerror(errno)))") }
     defer { close(log) }
+    // Every bucket gets volumes of its own, by default seven at once.
+    try Data("[master.volume_growth]\ncopy_1 = 1\n".utf8).write(to: URL(filePath: "\(directory)/master.toml"))
     let data = "\(directory)/data"
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
     let command = [
       // The data are of no use without this process, so that there is nothing to be saved.
       "setpriv", "--pdeathsig", "KILL", program, "-logtostderr", "server", "-dir=\(data)", "-ip=127.0.0.1",
-      "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0",
+      "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=10000",
       "-master.port=\(ports[0])", "-master.port.grpc=\(ports[1])", "-volume.port=\(ports[2])",
       "-volume.port.grpc=\(ports[3])", "-filer", "-filer.port=\(ports[4])", "-filer.port.grpc=\(ports[5])",
       "-filer.localSocket=\(directory)/filer.sock", "-s3", "-s3.port=\(ports[6])", "-s3.port.grpc=\(ports[7])",

@@ -34,6 +34,13 @@ struct FailureReport {
         remedy: "check the endpoint, and that the store runs",
         isUnknown: false
       )
+    case let error as IOError where error.errnoCode == ECONNREFUSED:
+      return transient(
+        .connection,
+        "\(location.endpoint) cannot be reached: connection refused",
+        remedy: "check the endpoint, and that the store runs",
+        isUnknown: false
+      )
     case is NIOSSLError, is BoringSSLError:
       return AttemptFailure(
         error: ObjectStoreError(

@@ -27,7 +27,12 @@ final class StallWatch: Sendable {
     while true {
       let deadline = (waitingSince.withLock { $0 } ?? .now) + limit
       try await Task.sleep(until: deadline, clock: .continuous)
-      if let since = waitingSince.withLock({ $0 }), since + limit <= .now { throw Stalled() }
+      if .now - deadline > limit / 2 {
+        // This process itself was held up, and may not have seen yet what has come.
+        waitingSince.withLock { if $0 != nil { $0 = .now } }
+      } else if let since = waitingSince.withLock({ $0 }), since + limit <= .now {
+        throw Stalled()
+      }
     }
   }
 }
