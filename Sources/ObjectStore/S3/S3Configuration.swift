@@ -37,7 +37,7 @@ public struct S3Configuration: Sendable {
     self.credentials = credentials
     retries = S3RetryPolicy()
     stallTimeout = .seconds(30)
-    partSize = 8 << 20
-    concurrentParts = 4
+    partSize = 5 << 20
+    concurrentParts = 3
   }
 }
