@@ -46,7 +46,7 @@ let package = Package(
     .target(
       name: "RetentionRunner",
       dependencies: [
-        "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel", "Secrets",
+        "EmbeddedPostgres", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel", "Secrets",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
@@ -64,7 +64,14 @@ let package = Package(
     .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
-    .testTarget(name: "DatabaseTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "jam-retention"]),
+    .testTarget(
+      name: "DatabaseTests",
+      dependencies: [
+        "RetentionRunner", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "jam-retention",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]
+    ),
     .testTarget(
       name: "ObjectStoreTests",
       dependencies: [

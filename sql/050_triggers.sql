@@ -958,6 +958,10 @@ BEGIN
     NEW.refcount := OLD.refcount;
   END IF;
   IF NEW.data IS NOT NULL THEN
+    -- Content that comes with the row is in the row, whatever it was before.
+    IF NEW.storage_class = 's3' THEN
+      NEW.storage_class := 'db';
+    END IF;
     SELECT p.max_inline_bytes INTO limit_bytes FROM public.jam_retention_policy AS p;
     IF octet_length(NEW.data) > limit_bytes THEN
       RAISE EXCEPTION 'a preimage of % bytes is too large to be kept inline (limit: % bytes)',
@@ -1030,6 +1034,12 @@ BEGIN
     SELECT coalesce(nullif(b.storage_class, ''), 'db'), -count(*), -coalesce(sum(b.size), 0)
     FROM lost AS b
     GROUP BY 1;
+    INSERT INTO public.jam_blob_deletions (hash, generation, size)
+    SELECT o.hash, coalesce(g.generation, 0), o.size
+    FROM lost AS o
+    LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
+    WHERE o.storage_class = 's3'
+    ON CONFLICT (hash, generation) DO NOTHING;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta) SELECT b.hash, b.refcount FROM ONLY public.jam_preimages AS b WHERE b.refcount <> 0;
     DELETE FROM public.jam_preimage_puts;
@@ -1037,6 +1047,12 @@ BEGIN
     SELECT coalesce(nullif(b.storage_class, ''), 'db'), -count(*), -coalesce(sum(b.size), 0)
     FROM ONLY public.jam_preimages AS b
     GROUP BY 1;
+    INSERT INTO public.jam_blob_deletions (hash, generation, size)
+    SELECT o.hash, coalesce(g.generation, 0), o.size
+    FROM ONLY public.jam_preimages AS o
+    LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
+    WHERE o.storage_class = 's3'
+    ON CONFLICT (hash, generation) DO NOTHING;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
@@ -1045,7 +1061,7 @@ BEGIN
   RETURN NULL;
 END
 $jam$;
-COMMENT ON FUNCTION public.jam_preimages_record_rows() IS 'Keeps the law, and the totals of the storage, when blobs arrive or go.';
+COMMENT ON FUNCTION public.jam_preimages_record_rows() IS 'Keeps the law, and the totals of the storage, when blobs arrive or go; queues the objects of those that go.';
 REVOKE ALL ON FUNCTION public.jam_preimages_record_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_record_size() RETURNS trigger
@@ -1054,10 +1070,18 @@ AS $jam$
 BEGIN
   INSERT INTO public.jam_storage_ledger (storage_class, blobs, bytes)
   VALUES (coalesce(nullif(NEW.storage_class, ''), 'db'), 1, coalesce(NEW.size, 0)), (coalesce(nullif(OLD.storage_class, ''), 'db'), -1, -coalesce(OLD.size, 0));
+  IF OLD.storage_class = 's3' AND NOT NEW.storage_class = 's3' THEN
+    INSERT INTO public.jam_blob_deletions (hash, generation, size)
+    SELECT o.hash, coalesce(g.generation, 0), o.size
+    FROM (SELECT OLD.*) AS o
+    LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
+    WHERE o.storage_class = 's3'
+    ON CONFLICT (hash, generation) DO NOTHING;
+  END IF;
   RETURN NULL;
 END
 $jam$;
-COMMENT ON FUNCTION public.jam_preimages_record_size() IS 'Keeps the totals of the storage when a blob changes its size or its place.';
+COMMENT ON FUNCTION public.jam_preimages_record_size() IS 'Keeps the totals of the storage when a blob changes its size or its place, and queues an object that it leaves.';
 REVOKE ALL ON FUNCTION public.jam_preimages_record_size() FROM PUBLIC;
 
 CREATE OR REPLACE TRIGGER jam_preimages_own_refcount_insert
@@ -1076,7 +1100,7 @@ CREATE OR REPLACE TRIGGER jam_preimages_record_put
     AND pg_catalog.has_table_privilege('public.jam_reference_ledger'::pg_catalog.regclass, 'DELETE')))
   EXECUTE FUNCTION public.jam_preimages_record_put();
 CREATE OR REPLACE TRIGGER jam_preimages_record_size
-  AFTER UPDATE OF size, storage_class ON public.jam_preimages
+  AFTER UPDATE OF size, data, storage_class ON public.jam_preimages
   FOR EACH ROW WHEN (OLD.size IS DISTINCT FROM NEW.size OR OLD.storage_class IS DISTINCT FROM NEW.storage_class)
   EXECUTE FUNCTION public.jam_preimages_record_size();
 CREATE OR REPLACE TRIGGER jam_preimages_refuse_delete

@@ -88,14 +88,14 @@ changes AS MATERIALIZED (
   ) AS c
   GROUP BY c.hash
 ), dying_preimages AS (
-  SELECT f.stored_bytes, f.created_at
+  SELECT f.stored_bytes, f.created_at, f.is_external
   FROM (
-    SELECT b.hash AS hash, b.size AS stored_bytes, b.created_at AS created_at, NULL::timestamptz AS put_at
+    SELECT b.hash AS hash, b.size AS stored_bytes, b.created_at AS created_at, b.storage_class = 's3' AS is_external, NULL::timestamptz AS put_at
     FROM public.jam_preimages AS b, policy AS w
     WHERE b.refcount = 0 AND b.created_at < w.preimages_cutoff
       AND NOT EXISTS (SELECT FROM changes AS c WHERE c.hash = b.hash)
     UNION ALL
-    SELECT b.hash AS hash, b.size AS stored_bytes, b.created_at AS created_at, c.put_at
+    SELECT b.hash AS hash, b.size AS stored_bytes, b.created_at AS created_at, b.storage_class = 's3' AS is_external, c.put_at
     FROM changes AS c
     JOIN public.jam_preimages AS b ON b.hash = c.hash AND b.refcount + c.delta = 0
   ) AS f
@@ -113,6 +113,8 @@ UNION ALL
 SELECT 'items'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, NULL::timestamptz, NULL::timestamptz FROM dying_items AS d
 UNION ALL
 SELECT 'preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d
+UNION ALL
+SELECT 'external preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d WHERE d.is_external
 $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_preview(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
 REVOKE ALL ON FUNCTION public.jam_cleanup_preview(timestamptz) FROM PUBLIC;
@@ -203,6 +205,8 @@ deleted_packages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'packag
 deleted_items = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'items'),
 deleted_preimages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'preimages'),
       freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'preimages'),
+      external_blobs = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'external preimages'),
+      external_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'external preimages'),
       finished_at = clock_timestamp()
     WHERE r.id = run_id;
   END IF;
@@ -417,6 +421,8 @@ DECLARE
   last_time    timestamptz;
   blob_count   bigint;
   blob_bytes   bigint;
+  object_count bigint;
+  object_bytes bigint;
 BEGIN
   SELECT array_agg(w.hash ORDER BY w.at, w.hash), max(w.at) INTO unreferenced, last_time
   FROM (
@@ -451,15 +457,20 @@ BEGIN
     FOR UPDATE OF b SKIP LOCKED
   ), deleted AS (
     DELETE FROM public.jam_preimages AS b USING doomed AS d WHERE b.hash = d.hash
-    RETURNING b.size AS bytes
+    RETURNING b.size AS bytes, b.storage_class = 's3' AS is_external
   )
-  SELECT count(*), coalesce(sum(d.bytes), 0)::bigint INTO blob_count, blob_bytes FROM deleted AS d;
+  SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
+    coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
+  INTO blob_count, blob_bytes, object_count, object_bytes
+  FROM deleted AS d;
 
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
     busy_preimages = r.busy_preimages + cardinality(unreferenced) - blob_count,
     deleted_preimages = r.deleted_preimages + blob_count,
-    freed_bytes = r.freed_bytes + blob_bytes
+    freed_bytes = r.freed_bytes + blob_bytes,
+    external_blobs = r.external_blobs + object_count,
+    external_bytes = r.external_bytes + object_bytes
   WHERE r.id = run_id;
   after_time := last_time;
   after_key := unreferenced[cardinality(unreferenced)];

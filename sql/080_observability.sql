@@ -52,6 +52,14 @@ SELECT 'jam_reference_ledger_oldest_seconds'::text AS name, 'gauge'::text AS typ
 UNION ALL
 SELECT 'jam_unresolved_references'::text AS name, 'gauge'::text AS type, 'References to blobs that are not here.'::text AS help, ''::text AS labels, (SELECT coalesce(sum(u.refcount), 0) FROM public.jam_unresolved_references AS u)::double precision AS value
 UNION ALL
+SELECT 'jam_blob_uploads'::text AS name, 'gauge'::text AS type, 'Objects that are being written.'::text AS help, ''::text AS labels, (SELECT count(*) FROM public.jam_blob_uploads)::double precision AS value
+UNION ALL
+SELECT 'jam_blob_deletions_pending'::text AS name, 'gauge'::text AS type, 'Objects that the store has not deleted yet.'::text AS help, ''::text AS labels, (SELECT count(*) FROM public.jam_blob_deletions)::double precision AS value
+UNION ALL
+SELECT 'jam_blob_deletions_pending_bytes'::text AS name, 'gauge'::text AS type, 'Their bytes.'::text AS help, ''::text AS labels, (SELECT coalesce(sum(d.size), 0) FROM public.jam_blob_deletions AS d)::double precision AS value
+UNION ALL
+SELECT 'jam_blob_deletions_oldest_seconds'::text AS name, 'gauge'::text AS type, 'How long the first of them has waited.'::text AS help, ''::text AS labels, (SELECT coalesce(extract(epoch FROM now() - min(d.queued_at)), 0) FROM public.jam_blob_deletions AS d)::double precision AS value
+UNION ALL
 SELECT 'jam_preimages_rows'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: rows.'::text AS help, format('storage_class="%s"', s.storage_class) AS labels, (s."blobs")::double precision AS value FROM public.jam_storage AS s
 UNION ALL
 SELECT 'jam_preimages_bytes'::text AS name, 'gauge'::text AS type, 'Blobs by storage class: bytes.'::text AS help, format('storage_class="%s"', s.storage_class) AS labels, (s.bytes)::double precision AS value FROM public.jam_storage AS s;
@@ -96,6 +104,15 @@ SELECT 'ledger backlog',
   count(*) || ' entries, the oldest from ' || coalesce(min(l.recorded_at)::text, 'never'),
   'Call the fold function, and see what holds blob rows locked.'
 FROM public.jam_reference_ledger AS l
+UNION ALL
+SELECT 'object deletions',
+  coalesce(min(d.queued_at) > pg_catalog.now() - interval '2 days', true),
+  count(*) || ' objects wait, the first since ' || coalesce(min(d.queued_at)::text, 'never')
+    || coalesce('; last error: ' || (
+      SELECT e.last_error FROM public.jam_blob_deletions AS e WHERE e.last_error IS NOT NULL ORDER BY e.next_attempt_at DESC LIMIT 1
+    ), ''),
+  'Run jam-retention sweep, and see what the object store answers.'
+FROM public.jam_blob_deletions AS d
 UNION ALL
 SELECT 'policy',
   p.retention_days > 0,

@@ -26,7 +26,7 @@ struct RetentionSchema {
   var retentionTableNames: [String] {
     [
       "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
-      "cleanup_runs", "retention_policy", "schema_migrations",
+      "cleanup_runs", "retention_policy", "schema_migrations", "blob_uploads", "blob_deletions", "blob_objects",
     ]
   }
 
@@ -66,6 +66,8 @@ struct RetentionSchema {
   enum LockKey {
     static let fold = 256
     static let cleanup = 257
+    /// The first of the buckets under which uploads and deletions of objects exclude each other.
+    static let objects = 512
   }
 
   /// The bucket of a blob's key.

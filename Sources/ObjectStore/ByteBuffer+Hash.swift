@@ -11,7 +11,7 @@ extension ByteBuffer {
 }
 
 extension HashFunction {
-  mutating func update(_ bytes: ByteBuffer) {
+  package mutating func update(_ bytes: ByteBuffer) {
     bytes.withUnsafeReadableBytes { update(bufferPointer: $0) }
   }
 }

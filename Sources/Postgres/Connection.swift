@@ -68,6 +68,11 @@ public final class Connection: Sendable {
 
   /// Runs one statement with parameters (`$1`, `$2`, …).
   public func query(_ sql: SQL, _ parameters: (any Sendable & ParameterConvertible)?...) throws -> QueryResult {
+    try query(sql, parameters: parameters)
+  }
+
+  /// Runs one statement with the parameters of a list.
+  public func query(_ sql: SQL, parameters: [(any Sendable & ParameterConvertible)?]) throws -> QueryResult {
     let text = try Self.checked(sql)
     let values = parameters.map { $0?.postgresText }
     if let position = values.firstIndex(where: { $0?.utf8.contains(0) == true }) {
@@ -148,6 +153,51 @@ public final class Connection: Sendable {
       PQfinish(connection)
       connection = nil
     }
+  }
+
+  /// Runs one statement whose values ``nextStreamedValue()`` hands out one by one: only one is in memory at a time,
+  /// however many there are. No other statement can run before the last one was read or the stream abandoned.
+  ///
+  /// Source: PostgreSQL manual, section 34.6, Retrieving Query Results Row-by-Row.
+  public func beginStreaming(_ sql: SQL, parameters: [(any Sendable & ParameterConvertible)?]) throws {
+    let text = try Self.checked(sql)
+    let values = parameters.map { $0?.postgresText }
+    try withConnection { connection in
+      let sent = withCStrings(values) { pointers in
+        PQsendQueryParams(connection, text, Int32(values.count), nil, pointers, nil, nil, 1)
+      }
+      guard sent == 1, PQsetSingleRowMode(connection) == 1 else {
+        throw PostgresError(result: nil, connection: connection)
+      }
+    }
+  }
+
+  /// The first column of the next row, in PostgreSQL's binary format (of a `bytea`: its bytes); nil after the last row.
+  ///
+  /// A NULL counts as empty.
+  public func nextStreamedValue() throws -> [UInt8]? {
+    try withConnection { connection in
+      guard let result = PQgetResult(connection) else { return nil }
+      defer { PQclear(result) }
+      switch PQresultStatus(result) {
+      case PGRES_SINGLE_TUPLE:
+        guard let value = PQgetvalue(result, 0, 0) else { return [] }
+        return Array(UnsafeRawBufferPointer(start: value, count: Int(PQgetlength(result, 0, 0))))
+      case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
+        PQclear(Self.lastResult(of: connection))
+        return nil
+      default:
+        let error = PostgresError(result: result, connection: connection)
+        PQclear(Self.lastResult(of: connection))
+        throw error
+      }
+    }
+  }
+
+  /// Ends a stream early: the server gives the statement up.
+  public func abandonStream() {
+    cancel()
+    try? withConnection { connection in PQclear(Self.lastResult(of: connection)) }
   }
 
   /// Runs `COPY … FROM STDIN` with the data.

@@ -18,4 +18,6 @@ public struct DatabaseSizes: Sendable {
   public let ledgerOldestSeconds: Int
   /// References to blobs that are not here.
   public let unresolvedReferences: Int
+  /// Objects that the store has not deleted yet, and their bytes.
+  public let pendingDeletions: TransferProgress.Amount
 }

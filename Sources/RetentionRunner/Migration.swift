@@ -1,5 +1,6 @@
 import Crypto
 import MigrationGenerator
+import ObjectStore
 
 /// One file of `sql/` as the migrator sees it.
 public struct Migration: Equatable, Sendable {
@@ -38,9 +39,7 @@ public struct Migration: Equatable, Sendable {
     self.name = file.path
     self.kind = kind
     isTransactional = directive("transaction") != "none"
-    checksum = SHA256.hash(data: Array(file.text.utf8)).map { byte in
-      String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
-    }.joined()
+    checksum = SHA256.hash(data: Array(file.text.utf8)).hexadecimal
     if isTransactional {
       scripts = [lines.filter { $0 != "BEGIN;" && $0 != "COMMIT;" }.joined(separator: "\n")]
     } else {

@@ -5,7 +5,7 @@ extension RetentionDatabase {
   public func sizes() throws -> DatabaseSizes {
     let metrics = [
       "\(blobs.plural)_rows", "\(blobs.plural)_bytes", "reference_ledger_entries", "reference_ledger_oldest_seconds",
-      "unresolved_references",
+      "unresolved_references", "blob_deletions_pending", "blob_deletions_pending_bytes",
     ].map { names.identifier($0).name }
     let rows = try installed {
       try connection.query(
@@ -31,7 +31,11 @@ extension RetentionDatabase {
       },
       ledgerEntries: try values(metrics[2])[""] ?? 0,
       ledgerOldestSeconds: try values(metrics[3])[""] ?? 0,
-      unresolvedReferences: try values(metrics[4])[""] ?? 0
+      unresolvedReferences: try values(metrics[4])[""] ?? 0,
+      pendingDeletions: TransferProgress.Amount(
+        count: try values(metrics[5])[""] ?? 0,
+        bytes: Int64(try values(metrics[6])[""] ?? 0)
+      )
     )
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import Logging
 import RetentionRunner
 
@@ -22,9 +23,14 @@ struct DatabaseOptions: ParsableArguments {
   /// Reads the configuration.
   ///
   /// - Throws: `ExitCode.success` when it leaves the command nothing to do, after a warning.
-  func session(_ access: Access = .reads, flags: [ConfigurationFlag] = []) throws -> Session {
+  func session(
+    _ access: Access = .reads,
+    flags: [ConfigurationFlag] = [],
+    environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws -> Session {
     let configuration = try RetentionConfiguration(
       flags: [ConfigurationFlag(.connectionString, "--dsn", dsn)] + model.flags + flags,
+      environment: environment,
       file: common.config
     )
     let logger = common.log.logger()

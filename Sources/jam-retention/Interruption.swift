@@ -9,6 +9,7 @@ enum Interruption {
   private struct State {
     var signal: Int32?
     var connections: [Connection] = []
+    var tasks: [@Sendable () -> Void] = []
     var sources: [any DispatchSourceSignal] = []
   }
 
@@ -34,11 +35,27 @@ enum Interruption {
     state.withLock { $0.connections.append(connection) }
   }
 
+  /// Runs asynchronous work to its end; a signal cancels it, and then it has to end by itself.
+  static func awaiting<Value: Sendable>(_ work: @escaping @Sendable () async throws -> Value) throws -> Value {
+    let result = Mutex<Result<Value, any Error>?>(nil)
+    let ended = DispatchSemaphore(value: 0)
+    let task = Task.detached {
+      let outcome: Result<Value, any Error>
+      do { outcome = .success(try await work()) } catch { outcome = .failure(error) }
+      result.withLock { $0 = outcome }
+      ended.signal()
+    }
+    state.withLock { $0.tasks.append { task.cancel() } }
+    ended.wait()
+    guard let outcome = result.withLock({ $0 }) else { throw CancellationError() }
+    return try outcome.get()
+  }
+
   /// Ends the process as the signal's number says, with one line about it.
   static func end(_ signal: Int32) -> Never {
     let command = CommandLine.arguments.dropFirst().prefix { !$0.hasPrefix("-") }.joined(separator: " ")
     let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
-    let isOnline = state.withLock { !$0.connections.isEmpty }
+    let isOnline = state.withLock { !$0.connections.isEmpty || !$0.tasks.isEmpty }
     let text =
       "jam-retention: \(command) was stopped by \(name); \(isOnline ? "what it has committed stays, and " : "")"
       + "it can be started again\n"
@@ -47,13 +64,14 @@ enum Interruption {
   }
 
   private static func receive(_ signal: Int32) {
-    let connections = state.withLock { state -> [Connection]? in
+    let running = state.withLock { state -> (connections: [Connection], tasks: [@Sendable () -> Void])? in
       guard state.signal == nil else { return nil }
       state.signal = signal
-      return state.connections
+      return (state.connections, state.tasks)
     }
-    guard let connections else { _exit(128 + signal) }
-    guard !connections.isEmpty else { end(signal) }
+    guard let (connections, tasks) = running else { _exit(128 + signal) }
+    guard !connections.isEmpty || !tasks.isEmpty else { end(signal) }
+    tasks.forEach { $0() }
     // Apart from this queue, on which the second signal comes.
     Thread { connections.forEach { $0.interrupt() } }.start()
   }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import ObjectStore
 import Postgres
 import RetentionModel
 import RetentionRunner
@@ -13,7 +14,7 @@ struct JamRetention: ParsableCommand {
     discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 findings (dry run found work, drift, differences).",
     subcommands: [
       Generate.self, Migrate.self, Cleanup.self, Verify.self, Repair.self, Policy.self, Status.self, DoctorCommand.self,
-      Metrics.self, DemoCommand.self,
+      Metrics.self, Blob.self, Offload.self, Restore.self, Sweep.self, Fsck.self, DemoCommand.self,
     ]
   )
 
@@ -33,6 +34,8 @@ struct JamRetention: ParsableCommand {
     } catch let error as RunnerError {
       fail("\(error)")
     } catch let error as PostgresError {
+      fail("\(error)")
+    } catch let error as ObjectStoreError {
       fail("\(error)")
     } catch let errors as ConfigurationErrors {
       fail("the configuration has mistakes, nothing was done:\n\(errors)")

@@ -21,6 +21,20 @@ struct Session: Sendable {
     try Connection(configuration.connectionString(), logger: logger)
   }
 
+  /// The blobs, for commands that move them; a signal ends those by their task.
+  ///
+  /// - Parameter isNeeded: whether it is an error, at once, when no object store is configured.
+  func blobStore(isNeeded: Bool = true) throws -> BlobStore {
+    let objects = Result { try configuration.blobStore.objectStore() }
+    if isNeeded { _ = try objects.get() }
+    return BlobStore(
+      model: model,
+      objects: objects,
+      prefix: configuration.blobStore.prefix,
+      logger: logger
+    ) { try connectUnwatched() }
+  }
+
   func database() throws -> RetentionDatabase {
     RetentionDatabase(connection: try connect(), model: model, logger: logger)
   }

@@ -10,19 +10,25 @@ struct Status: ParsableCommand {
     let session = try options.session()
     let database = try session.database()
     let sizes = try database.sizes()
+    let space = try database.blobTableSpace()
     let runs = try database.lastRuns()
     switch session.format {
-    case .text: printText(sizes, runs)
-    case .json: printJSON(sizes, runs)
+    case .text: printText(sizes, space, runs)
+    case .json: printJSON(sizes, space, runs)
     }
   }
 
-  private func printText(_ sizes: DatabaseSizes, _ runs: QueryResult) {
+  private func printText(_ sizes: DatabaseSizes, _ space: BlobTableSpace, _ runs: QueryResult) {
     let blobs = sizes.storage.map { (name: "blobs in \($0.storageClass)", value: "\($0.rows), \($0.bytes) bytes") }
     let oldest = sizes.ledgerEntries == 0 ? "" : ", the oldest \(sizes.ledgerOldestSeconds) s old"
     let backlog = [
       (name: "ledger entries", value: "\(sizes.ledgerEntries)\(oldest)"),
       (name: "unresolved references", value: "\(sizes.unresolvedReferences)"),
+      (
+        name: "objects awaiting deletion",
+        value: "\(sizes.pendingDeletions.count), \(sizes.pendingDeletions.bytes) bytes"
+      ),
+      (name: "blob table on disk", value: "\(space.tableBytes) bytes, about \(space.reclaimableBytes) reclaimable"),
     ]
     print(TextTable(pairs: (blobs.isEmpty ? [("blobs", "0")] : blobs) + backlog))
     guard !runs.rows.isEmpty else { return print("no cleanup has run yet") }
@@ -31,7 +37,7 @@ struct Status: ParsableCommand {
     print(TextTable(columns: columns, rows: runs.rows), terminator: "")
   }
 
-  private func printJSON(_ sizes: DatabaseSizes, _ runs: QueryResult) {
+  private func printJSON(_ sizes: DatabaseSizes, _ space: BlobTableSpace, _ runs: QueryResult) {
     let blobs = sizes.storage.map { storage -> [(name: String, value: JSONValue)] in
       [
         ("kind", .string("blobs")), ("storage_class", .string(storage.storageClass)),
@@ -42,8 +48,14 @@ struct Status: ParsableCommand {
       ("kind", .string("backlog")), ("ledger_entries", .number("\(sizes.ledgerEntries)")),
       ("ledger_oldest_seconds", .number("\(sizes.ledgerOldestSeconds)")),
       ("unresolved_references", .number("\(sizes.unresolvedReferences)")),
+      ("pending_deletions", .number("\(sizes.pendingDeletions.count)")),
+      ("pending_deletion_bytes", .number("\(sizes.pendingDeletions.bytes)")),
     ]
-    for fields in blobs + [backlog] + runs.rows.map({ [("kind", .string("run"))] + $0.json }) {
+    let table: [(name: String, value: JSONValue)] = [
+      ("kind", .string("space")), ("table_bytes", .number("\(space.tableBytes)")),
+      ("reclaimable_bytes", .number("\(space.reclaimableBytes)")),
+    ]
+    for fields in blobs + [backlog, table] + runs.rows.map({ [("kind", .string("run"))] + $0.json }) {
       print(JSONValue.object(fields).text)
     }
   }

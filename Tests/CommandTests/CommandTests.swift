@@ -200,8 +200,9 @@ import Testing
     try database.putExpiredBlob()
     try database.succeed("cleanup", "--dry-run")
     let lines = try database.succeed("status").outputLines
-    #expect(lines.count == 5 && lines[0] == "blobs in db            1, 3 bytes")
-    #expect(lines[3].hasPrefix("id  started_at") && lines[4].hasPrefix(" 1  20"))
+    #expect(lines.count == 7 && lines[0] == "blobs in db                1, 3 bytes")
+    #expect(lines[3] == "objects awaiting deletion  0, 0 bytes" && lines[4].hasPrefix("blob table on disk         "))
+    #expect(lines[5].hasPrefix("id  started_at") && lines[6].hasPrefix(" 1  20"))
     let policy = try database.succeed("policy", "show").outputLines
     #expect(policy.contains("retention_days            30") && policy.contains("dry_run                   no"))
   }

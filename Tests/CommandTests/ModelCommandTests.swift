@@ -52,7 +52,7 @@ import Testing
     #expect(run["deleted_letters"] as? Int == 1 && run["deleted_files"] as? Int == 2 && run["freed_bytes"] as? Int == 6)
     #expect(try database.int(#"SELECT refcount FROM "Archive".files"#) == 1)
     #expect(try database.run("verify", "--model", model).status == 0)
-    #expect(try database.succeed("status", "--model", model).output.contains("blobs in db            1, 3 bytes"))
+    #expect(try database.succeed("status", "--model", model).output.contains("blobs in db                1, 3 bytes"))
   }
 
   @Test("A model with mistakes: exit 1, each with file, line and column, and nothing is written")

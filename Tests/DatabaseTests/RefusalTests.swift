@@ -82,7 +82,7 @@ import Testing
     #expect(preview.first { $0["data_class"] == "preimages" }?["rows"] == "1")
     #expect(try retention.verify().rows.isEmpty)
     #expect(try session.query("SELECT * FROM jam_verify_refcounts()").rows.isEmpty)
-    #expect(try retention.health().rows.count == 5)
+    #expect(try retention.health().rows.count == 6)
   }
 
   @Test("A role without the right to create is told which right it lacks", arguments: [true, false])

@@ -99,7 +99,7 @@ import Testing
       ]
     )
     #expect(found[0].contains("did you mean \"RUNTIME_JAM_MODEL\"?"))
-    #expect(found[1].contains("did you mean \"retention_days\"?") && found[1].contains("blob_store.*"))
+    #expect(found[1].contains("did you mean \"retention_days\"?") && found[1].contains("blob_store.bucket"))
     #expect(found[3].contains("postgres or memory") && found[4].contains("\"36501\""))
     #expect(try mistakes(yaml: "runtime: {jam: 5}").first?.contains("must hold keys") == true)
   }

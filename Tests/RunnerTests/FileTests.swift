@@ -43,7 +43,7 @@ import Testing
     #expect(mode == 0o644)
     try FileManager.default.createDirectory(atPath: "\(folder.path)/folder", withIntermediateDirectories: false)
     let error = try #require(throws: RunnerError.self) { try AtomicFile.write("x", to: "\(folder.path)/folder") }
-    #expect(error.description == "\(folder.path)/folder cannot be written: Is a directory")
+    #expect(error.description == "\(folder.path)/folder cannot be written: it is no regular file")
     #expect(try folder.names() == ["folder", "jam.prom"])
   }
 

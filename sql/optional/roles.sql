@@ -61,7 +61,13 @@ GRANT SELECT, INSERT, UPDATE ON
   public.jam_attestations,
   public.jam_preimages
 TO jam_application;
-GRANT EXECUTE ON FUNCTION public.jam_touch_preimages TO jam_application;
+GRANT EXECUTE ON FUNCTION
+  public.jam_touch_preimages,
+  public.jam_blob_upload_begin,
+  public.jam_blob_upload_complete,
+  public.jam_blob_upload_abort
+TO jam_application;
+GRANT SELECT ON public.jam_blob_locations TO jam_application;
 
 GRANT SELECT ON
   public.jam_references,
@@ -73,7 +79,10 @@ GRANT SELECT ON
   public.jam_retention_policy,
   public.jam_cleanup_runs,
   public.jam_unresolved_references,
-  public.jam_refcount_anomalies
+  public.jam_refcount_anomalies,
+  public.jam_blob_locations,
+  public.jam_blob_uploads,
+  public.jam_blob_deletions
 TO jam_reader;
 GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_preview,
@@ -92,7 +101,16 @@ GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_preimages_batch,
   public.jam_fold_references,
   public.jam_repair_refcounts,
-  public.jam_touch_preimages
+  public.jam_touch_preimages,
+  public.jam_blob_upload_begin,
+  public.jam_blob_upload_complete,
+  public.jam_blob_upload_abort,
+  public.jam_blob_offload_begin,
+  public.jam_blob_restore,
+  public.jam_blob_deletions_claim,
+  public.jam_blob_deletions_done,
+  public.jam_blob_deletions_failed,
+  public.jam_blob_deletions_add
 TO jam_operator;
 GRANT UPDATE (
   retention_days,

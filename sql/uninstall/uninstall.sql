@@ -60,7 +60,10 @@ BEGIN
 'public.jam_refcount_anomalies',
 'public.jam_cleanup_runs',
 'public.jam_retention_policy',
-'public.jam_schema_migrations'] LOOP
+'public.jam_schema_migrations',
+'public.jam_blob_uploads',
+'public.jam_blob_deletions',
+'public.jam_blob_objects'] LOOP
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
@@ -100,6 +103,7 @@ DROP VIEW IF EXISTS public.jam_health;
 DROP VIEW IF EXISTS public.jam_metrics;
 DROP VIEW IF EXISTS public.jam_counting_triggers;
 DROP VIEW IF EXISTS public.jam_storage;
+DROP VIEW IF EXISTS public.jam_blob_locations;
 DROP FUNCTION IF EXISTS public.jam_cleanup_start;
 DROP FUNCTION IF EXISTS public.jam_cleanup_hold;
 DROP FUNCTION IF EXISTS public.jam_cleanup_reports_batch;
@@ -111,9 +115,19 @@ DROP FUNCTION IF EXISTS public.jam_fold_references;
 DROP FUNCTION IF EXISTS public.jam_touch_preimages;
 DROP FUNCTION IF EXISTS public.jam_referrers;
 DROP FUNCTION IF EXISTS public.jam_verify_refcounts;
+DROP FUNCTION IF EXISTS public.jam_blob_upload_begin;
+DROP FUNCTION IF EXISTS public.jam_blob_upload_complete;
+DROP FUNCTION IF EXISTS public.jam_blob_upload_abort;
+DROP FUNCTION IF EXISTS public.jam_blob_offload_begin;
+DROP FUNCTION IF EXISTS public.jam_blob_restore;
+DROP FUNCTION IF EXISTS public.jam_blob_deletions_claim;
+DROP FUNCTION IF EXISTS public.jam_blob_deletions_done;
+DROP FUNCTION IF EXISTS public.jam_blob_deletions_failed;
+DROP FUNCTION IF EXISTS public.jam_blob_deletions_add;
 DROP VIEW IF EXISTS public.jam_preimage_refcounts;
 DROP VIEW IF EXISTS public.jam_references;
 DROP FUNCTION IF EXISTS public.jam_scan_hashes;
+DROP FUNCTION IF EXISTS public.jam_blob_object_key;
 ALTER TABLE IF EXISTS public.jam_preimages DROP CONSTRAINT IF EXISTS jam_preimages_refcount_check;
 DROP INDEX IF EXISTS public.jam_work_reports_expiry_idx;
 DROP INDEX IF EXISTS public.jam_work_packages_expiry_idx;
@@ -131,6 +145,9 @@ DROP TABLE IF EXISTS public.jam_refcount_anomalies;
 DROP TABLE IF EXISTS public.jam_cleanup_runs;
 DROP TABLE IF EXISTS public.jam_retention_policy;
 DROP TABLE IF EXISTS public.jam_schema_migrations;
+DROP TABLE IF EXISTS public.jam_blob_uploads;
+DROP TABLE IF EXISTS public.jam_blob_deletions;
+DROP TABLE IF EXISTS public.jam_blob_objects;
 DROP SEQUENCE IF EXISTS public.jam_refcount_adjustments;
 
 COMMIT;

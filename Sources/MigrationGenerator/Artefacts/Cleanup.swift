@@ -112,6 +112,9 @@ extension RetentionSchema {
 
   // MARK: Preview
 
+  /// The preview's name for what is in the object store; no class has a space in its name.
+  private var externalFigure: String { "external \(blobs.plural)" }
+
   private var previewFunction: SQL {
     let function = names.qualified("cleanup_preview")
     let windowColumns = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
@@ -207,12 +210,12 @@ extension RetentionSchema {
     let createdAt = Identifier(blobs.createdAt)
     let dyingBlobs = Identifier("dying_\(blobs.plural)")
     func blobColumns() -> SQL {
-      "b.\(key) AS hash, b.\(Identifier(blobs.size)) AS stored_bytes, b.\(createdAt) AS created_at"
+      "b.\(key) AS hash, b.\(Identifier(blobs.size)) AS stored_bytes, b.\(createdAt) AS created_at, \(isExternal("b")) AS is_external"
     }
     queries.append(
       """
       \(dyingBlobs) AS (
-        SELECT f.stored_bytes, f.created_at
+        SELECT f.stored_bytes, f.created_at, f.is_external
         FROM (
           SELECT \(blobColumns()), NULL::timestamptz AS put_at
           FROM \(blobTable) AS b, policy AS w
@@ -232,6 +235,10 @@ extension RetentionSchema {
     )
     figures.append(
       "SELECT \(literal: blobs.plural)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM \(dyingBlobs) AS d"
+    )
+    // Those of them that are in the object store; the figures above hold them too.
+    figures.append(
+      "SELECT \(literal: externalFigure)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM \(dyingBlobs) AS d WHERE d.is_external"
     )
     let body: SQL = """
       WITH \(SQL.joined(queries, separator: ", "))
@@ -332,6 +339,8 @@ extension RetentionSchema {
           UPDATE \(runs) AS r
           SET \(SQL.joined(assignments)),
             freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = \(literal: blobs.plural)),
+            external_blobs = (SELECT f.rows FROM figures AS f WHERE f.data_class = \(literal: externalFigure)),
+            external_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = \(literal: externalFigure)),
             finished_at = clock_timestamp()
           WHERE r.id = run_id;
         END IF;
@@ -544,6 +553,8 @@ extension RetentionSchema {
         last_time    timestamptz;
         blob_count   bigint;
         blob_bytes   bigint;
+        object_count bigint;
+        object_bytes bigint;
       BEGIN
         SELECT array_agg(w.hash ORDER BY w.at, w.hash), max(w.at) INTO unreferenced, last_time
         FROM (
@@ -576,15 +587,20 @@ extension RetentionSchema {
           FOR UPDATE OF b SKIP LOCKED
         ), deleted AS (
           DELETE FROM \(blobTable) AS b USING doomed AS d WHERE b.\(key) = d.hash
-          RETURNING b.\(Identifier(blobs.size)) AS bytes
+          RETURNING b.\(Identifier(blobs.size)) AS bytes, \(isExternal("b")) AS is_external
         )
-        SELECT count(*), coalesce(sum(d.bytes), 0)::bigint INTO blob_count, blob_bytes FROM deleted AS d;
+        SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
+          coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
+        INTO blob_count, blob_bytes, object_count, object_bytes
+        FROM deleted AS d;
 
         UPDATE \(runs) AS r
         SET batches = r.batches + 1,
           \(Identifier("busy_\(blobs.plural)")) = r.\(Identifier("busy_\(blobs.plural)")) + cardinality(unreferenced) - blob_count,
           \(Identifier("deleted_\(blobs.plural)")) = r.\(Identifier("deleted_\(blobs.plural)")) + blob_count,
-          freed_bytes = r.freed_bytes + blob_bytes
+          freed_bytes = r.freed_bytes + blob_bytes,
+          external_blobs = r.external_blobs + object_count,
+          external_bytes = r.external_bytes + object_bytes
         WHERE r.id = run_id;
         after_time := last_time;
         after_key := unreferenced[cardinality(unreferenced)];

@@ -239,6 +239,10 @@ extension RetentionSchema {
           NEW.\(refcount) := OLD.\(refcount);
         END IF;
         IF NEW.\(Identifier(blobs.data)) IS NOT NULL THEN
+          -- Content that comes with the row is in the row, whatever it was before.
+          IF \(isExternal("NEW")) THEN
+            NEW.\(Identifier(blobs.storageClass)) := 'db';
+          END IF;
           SELECT p.max_inline_bytes INTO limit_bytes FROM \(policy) AS p;
           IF octet_length(NEW.\(Identifier(blobs.data))) > limit_bytes THEN
             RAISE EXCEPTION 'a \(comment: blobs.singular) of % bytes is too large to be kept inline (limit: % bytes)',
@@ -290,10 +294,12 @@ extension RetentionSchema {
           INSERT INTO \(ledger) (hash, delta) SELECT o.\(key), o.\(refcount) FROM lost AS o WHERE o.\(refcount) <> 0;
           DELETE FROM \(puts) AS t USING lost AS o WHERE t.hash = o.\(key);
           \(recordStorage("-", of: "lost"))
+          \(queueDeletions(of: "lost"))
         ELSE
           INSERT INTO \(ledger) (hash, delta) SELECT b.\(key), b.\(refcount) FROM ONLY \(blobTable) AS b WHERE b.\(refcount) <> 0;
           DELETE FROM \(puts);
           \(recordStorage("-", of: "ONLY \(blobTable)"))
+          \(queueDeletions(of: "ONLY \(blobTable)"))
           \(recountAboveReadCommitted)
         END IF;
         RETURN NULL;
@@ -302,6 +308,9 @@ extension RetentionSchema {
     let size: SQL = """
       BEGIN
         \(recordStorageChange)
+        IF \(isExternal("OLD")) AND NOT \(isExternal("NEW")) THEN
+          \(queueDeletions(of: "(SELECT OLD.*)"))
+        END IF;
         RETURN NULL;
       END
       """
@@ -323,8 +332,16 @@ extension RetentionSchema {
         ),
         create(function.put, put, "Remembers that a blob was put again."),
         create(function.deletion, deletion, "Refuses to delete a blob that something refers to."),
-        create(function.rows, rows, "Keeps the law, and the totals of the storage, when blobs arrive or go."),
-        create(function.size, size, "Keeps the totals of the storage when a blob changes its size or its place."),
+        create(
+          function.rows,
+          rows,
+          "Keeps the law, and the totals of the storage, when blobs arrive or go; queues the objects of those that go."
+        ),
+        create(
+          function.size,
+          size,
+          "Keeps the totals of the storage when a blob changes its size or its place, and queues an object that it leaves."
+        ),
       ],
       separator: "\n\n"
     )
@@ -352,7 +369,7 @@ extension RetentionSchema {
           \(isOwnChange)))
         EXECUTE FUNCTION \(function.put)();
       CREATE OR REPLACE TRIGGER \(name("record_size"))
-        AFTER UPDATE OF \(Identifier(blobs.size)), \(Identifier(blobs.storageClass)) ON \(blobTable)
+        AFTER UPDATE OF \(Identifier(blobs.size)), \(Identifier(blobs.data)), \(Identifier(blobs.storageClass)) ON \(blobTable)
         FOR EACH ROW WHEN (OLD.\(Identifier(blobs.size)) IS DISTINCT FROM NEW.\(Identifier(blobs.size)) OR OLD.\(Identifier(blobs.storageClass)) IS DISTINCT FROM NEW.\(Identifier(blobs.storageClass)))
         EXECUTE FUNCTION \(function.size)();
       CREATE OR REPLACE TRIGGER \(name("refuse_delete"))

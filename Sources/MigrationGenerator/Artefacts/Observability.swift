@@ -101,6 +101,25 @@ extension RetentionSchema {
           "References to blobs that are not here.",
           "SELECT coalesce(sum(u.refcount), 0) FROM \(unresolved) AS u"
         ),
+        metric("blob_uploads", "gauge", "Objects that are being written.", "SELECT count(*) FROM \(uploads)"),
+        metric(
+          "blob_deletions_pending",
+          "gauge",
+          "Objects that the store has not deleted yet.",
+          "SELECT count(*) FROM \(deletions)"
+        ),
+        metric(
+          "blob_deletions_pending_bytes",
+          "gauge",
+          "Their bytes.",
+          "SELECT coalesce(sum(d.size), 0) FROM \(deletions) AS d"
+        ),
+        metric(
+          "blob_deletions_oldest_seconds",
+          "gauge",
+          "How long the first of them has waited.",
+          "SELECT coalesce(extract(epoch FROM now() - min(d.queued_at)), 0) FROM \(deletions) AS d"
+        ),
       ] + stored
     return """
       CREATE OR REPLACE VIEW \(view) AS
@@ -147,6 +166,15 @@ extension RetentionSchema {
         count(*) || ' entries, the oldest from ' || coalesce(min(l.recorded_at)::text, 'never'),
         'Call the fold function, and see what holds blob rows locked.'
       FROM \(ledger) AS l
+      UNION ALL
+      SELECT 'object deletions',
+        coalesce(min(d.queued_at) > pg_catalog.now() - interval '2 days', true),
+        count(*) || ' objects wait, the first since ' || coalesce(min(d.queued_at)::text, 'never')
+          || coalesce('; last error: ' || (
+            SELECT e.last_error FROM \(deletions) AS e WHERE e.last_error IS NOT NULL ORDER BY e.next_attempt_at DESC LIMIT 1
+          ), ''),
+        'Run jam-retention sweep, and see what the object store answers.'
+      FROM \(deletions) AS d
       UNION ALL
       SELECT 'policy',
         p.retention_days > 0,

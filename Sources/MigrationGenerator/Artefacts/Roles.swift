@@ -30,7 +30,7 @@ extension RetentionSchema {
       names.qualified("references"), names.qualified("\(blobs.singular)_refcounts"),
       names.qualified("counting_triggers"),
       storage, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
-      names.qualified("refcount_anomalies"),
+      names.qualified("refcount_anomalies"), locations, uploads, deletions,
     ].map { name -> SQL in "\(name)" }
     let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
     }
@@ -38,10 +38,9 @@ extension RetentionSchema {
       ["cleanup_start", "cleanup_hold", "cleanup_finish"].map { names.qualified($0) }
       + (model.classes.map(\.name) + [blobs.plural]).map { names.qualified("cleanup_\($0)_batch") }
     let orders =
-      (steps + [
-        names.qualified("fold_references"), names.qualified("repair_refcounts"),
-        names.qualified("touch_\(blobs.plural)"),
-      ]).map { name -> SQL in "\(name)" }
+      (steps
+      + (["fold_references", "repair_refcounts", "touch_\(blobs.plural)"] + uploadFunctionNames + moveFunctionNames)
+      .map { names.qualified($0) }).map { name -> SQL in "\(name)" }
     let settings =
       (["retention_days"] + (model.classes.map(\.name) + [blobs.plural]).map { "\($0)_retention_days" }
       + [
@@ -67,7 +66,10 @@ extension RetentionSchema {
         GRANT SELECT, INSERT, UPDATE ON
           \(SQL.joined(model.tables.map { "\(names.table($0.name))" }))
         TO \(application);
-        GRANT EXECUTE ON FUNCTION \(names.qualified("touch_\(blobs.plural)")) TO \(application);
+        GRANT EXECUTE ON FUNCTION
+          \(SQL.joined((["touch_\(blobs.plural)"] + uploadFunctionNames).map { "\(names.qualified($0))" }))
+        TO \(application);
+        GRANT SELECT ON \(locations) TO \(application);
 
         GRANT SELECT ON
           \(SQL.joined(readable))

@@ -13,14 +13,17 @@ extension RetentionSchema {
       + [
         "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
         "verify_refcounts",
-      ]
+      ] + uploadFunctionNames + moveFunctionNames
     let triggerFunctions =
       referringTables.flatMap { table, _ in ["count_rows", "count_update"].map { names.identifier(of: table.name, $0) }
       }
       + ["own_refcount", "record_put", "refuse_delete", "record_rows", "record_size"].map {
         names.identifier(of: blobs.table, $0)
       }
-    let views = ["health", "metrics", "counting_triggers", "storage", "\(blobs.singular)_refcounts", "references"]
+    let views = [
+      "health", "metrics", "counting_triggers", "storage", "blob_locations", "\(blobs.singular)_refcounts",
+      "references",
+    ]
     return Artefact(
       path: "uninstall/uninstall.sql",
       kind: .repeatable,
@@ -52,10 +55,10 @@ extension RetentionSchema {
           // The functions of triggers take their triggers along.
           + triggerFunctions.map { "DROP FUNCTION IF EXISTS \(QualifiedName(names.schema, $0)) CASCADE;" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("cleanup_finish"));"]
-          + views.prefix(4).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
+          + views.prefix(5).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + functions.filter { $0 != "cleanup_finish" }.map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + views.suffix(2).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
-          + ["DROP FUNCTION IF EXISTS \(names.qualified("scan_hashes"));"]
+          + ["scan_hashes", "blob_object_key"].map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + [
             "ALTER TABLE IF EXISTS \(blobTable) DROP CONSTRAINT IF EXISTS \(names.identifier(of: blobs.table, "refcount_check"));"
           ]

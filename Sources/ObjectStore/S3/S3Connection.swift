@@ -111,7 +111,7 @@ final class S3Connection: Sendable {
   }
 
   /// Sends the request and reads the document that answers it.
-  func document(_ request: S3Request, root: String) async throws -> XMLElement {
+  func document(_ request: S3Request, root: String?) async throws -> XMLElement {
     try await send(request) { [surroundings] response, report in
       var bytes: [UInt8] = []
       for try await piece in response.body {
@@ -124,8 +124,8 @@ final class S3Connection: Sendable {
         let element = try XMLReader.read(bytes)
         // S3 has sent the status before it knew that it would fail ("CompleteMultipartUpload").
         if element.name == "Error" { throw report.failure(response, error: element, now: surroundings.now()) }
-        guard element.name == root else { throw report.invalid("the answer is \(element.name) instead of \(root)") }
-        return element
+        guard let root, element.name != root else { return element }
+        throw report.invalid("the answer is \(element.name) instead of \(root)")
       } catch let failure as XMLReader.Failure {
         throw report.invalid("the answer is no proper XML: \(failure.message)")
       }

@@ -12,20 +12,27 @@ public enum ConfigurationKey: String, CaseIterable, Sendable {
   case schema
   case refcounting
   case model
+  case blobStoreIsEnabled = "blob_store.enabled"
+  case blobStoreEndpoint = "blob_store.endpoint"
+  case blobStoreBucket = "blob_store.bucket"
+  case blobStoreRegion = "blob_store.region"
+  case blobStorePrefix = "blob_store.prefix"
+  case blobStoreForcesPathStyle = "blob_store.force_path_style"
+  case blobStoreAccessKey = "blob_store.access_key"
+  case blobStoreSecretKey = "blob_store.secret_key"
+  case blobStoreCAFile = "blob_store.ca_file"
+  case blobStoreDirectory = "blob_store.directory"
 
   /// What stands before every key, in a file and, in capitals, in the environment.
   static let prefix = ["runtime", "jam"]
-  /// Keys below these belong to the object store, which reads and checks them itself.
-  static let groups = ["blob_store"]
-
   /// `runtime.jam.retention_days`.
   public var path: String { (Self.prefix + [rawValue]).joined(separator: ".") }
   /// `RUNTIME_JAM_RETENTION_DAYS`.
-  public var environmentVariable: String { Self.environmentPrefix + rawValue.uppercased() }
+  public var environmentVariable: String { Self.environmentPrefix + rawValue.uppercased().replacing(".", with: "_") }
 
   static let environmentPrefix = prefix.map { $0.uppercased() + "_" }.joined()
 
-  var absolute: AbsoluteConfigKey { AbsoluteConfigKey(Self.prefix + [rawValue]) }
+  var absolute: AbsoluteConfigKey { AbsoluteConfigKey(Self.prefix + rawValue.split(separator: ".").map(String.init)) }
   /// Whether the value may never be shown.
-  var isSecret: Bool { self == .connectionString }
+  var isSecret: Bool { [.connectionString, .blobStoreAccessKey, .blobStoreSecretKey].contains(self) }
 }

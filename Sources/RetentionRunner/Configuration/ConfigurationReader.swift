@@ -72,9 +72,8 @@ struct ConfigurationReader {
 
   private mutating func reportUnknown(in environment: [String: String]) {
     let known = ConfigurationKey.allCases.map(\.environmentVariable)
-    let groups = ConfigurationKey.groups.map { ConfigurationKey.environmentPrefix + $0.uppercased() + "_" }
     for name in environment.keys.sorted() where name.hasPrefix(ConfigurationKey.environmentPrefix) {
-      guard !known.contains(name), !groups.contains(where: name.hasPrefix) else { continue }
+      guard !known.contains(name) else { continue }
       mistakes.append(
         "\(name) (environment variable): stands for no key\(Suggestion.text(for: name, among: known)); allowed: \(known.joined(separator: ", "))"
       )
@@ -83,13 +82,11 @@ struct ConfigurationReader {
 
   private mutating func reportUnknown(in file: ConfigurationFile) {
     let known = ConfigurationKey.allCases.map(\.rawValue)
-    let allowed = (known + ConfigurationKey.groups.map { "\($0).*" }).joined(separator: ", ")
+    let allowed = known.joined(separator: ", ")
     for (key, place) in file.places where key.starts(with: ConfigurationKey.prefix) {
       let rest = key.dropFirst(ConfigurationKey.prefix.count)
       let name = rest.joined(separator: ".")
-      guard !known.contains(name), rest.count < 2 || !ConfigurationKey.groups.contains(rest.first ?? "") else {
-        continue
-      }
+      guard !known.contains(name) else { continue }
       let problem =
         rest.isEmpty ? "must hold keys" : "there is no such key\(Suggestion.text(for: name, among: known))"
       mistakes.append("\(key.joined(separator: ".")) (\(place)): \(problem); allowed: \(allowed)")

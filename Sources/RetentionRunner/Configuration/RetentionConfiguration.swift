@@ -34,6 +34,8 @@ public struct RetentionConfiguration: Sendable {
   public let isDryRun: Setting<Bool>
   /// Where new uploads over the threshold go.
   public let storageClass: Setting<StorageClass>
+  /// Where objects are.
+  public let blobStore: BlobStoreConfiguration
   private let schema: Setting<String?>
   private let refcounting: Setting<RefcountingMode?>
   private let modelFile: Setting<String?>
@@ -73,6 +75,7 @@ public struct RetentionConfiguration: Sendable {
     refcounting = reader.choice(.refcounting)
     let model = reader.text(.model)
     let dsn = reader.text(.connectionString)
+    blobStore = BlobStoreConfiguration(&reader, environment: environment)
     guard reader.mistakes.isEmpty else { throw ConfigurationErrors(mistakes: reader.mistakes) }
 
     if case .file = model.origin, let path, let file = model.value {
@@ -126,7 +129,7 @@ public struct RetentionConfiguration: Sendable {
 }
 
 extension ConfigurationReader {
-  fileprivate mutating func bool(_ key: ConfigurationKey) -> Setting<Bool?> {
+  mutating func bool(_ key: ConfigurationKey) -> Setting<Bool?> {
     setting(key, allowed: "true or false") { text in
       switch text.lowercased() {
       case "true", "yes", "on", "1": true
@@ -142,7 +145,7 @@ extension ConfigurationReader {
     setting(key, allowed: Value.allCases.map(\.rawValue).joined(separator: " or ")) { Value(rawValue: $0) }
   }
 
-  fileprivate mutating func text(_ key: ConfigurationKey) -> Setting<String?> {
+  mutating func text(_ key: ConfigurationKey) -> Setting<String?> {
     setting(key, allowed: "a text that is not empty") { $0.isEmpty ? nil : $0 }
   }
 }

@@ -1,0 +1,94 @@
+import Crypto
+import NIOCore
+import ObjectStore
+import Postgres
+
+extension BlobStore {
+  /// How often a blob may move while it is read.
+  private static let maximumMoves = 10
+
+  /// Where a blob is; nil: there is none with this hash.
+  ///
+  /// - Throws: ``RunnerError`` when that is no hash; `PostgresError`.
+  public func location(of hash: String) async throws -> BlobLocation? {
+    try Self.check(hash)
+    return try await location(of: hash, on: connection())
+  }
+
+  /// Hands out a blob's content piece by piece, from wherever it is, and checks its hash.
+  ///
+  /// A blob may move while it is read: then the rest comes from its new place. What was handed out before an error is not
+  /// to be trusted.
+  ///
+  /// - Throws: ``RunnerError`` when there is no such blob, its object is missing, or the content has another hash; what
+  ///   the sink, the database or the object store throws.
+  @discardableResult
+  public func read(_ hash: String, into sink: (ByteBuffer) async throws -> Void) async throws -> BlobLocation {
+    try Self.check(hash)
+    let connection = try await connection()
+    guard var place = try await location(of: hash, on: connection) else {
+      throw RunnerError("there is no blob with the hash \(hash)")
+    }
+    var digest = SHA256()
+    var offset: Int64 = 0
+    for _ in 0...Self.maximumMoves {
+      do {
+        var isThere = false
+        for try await piece in try await content(at: place, from: offset, on: connection) {
+          isThere = true
+          digest.update(piece)
+          offset += Int64(piece.readableBytes)
+          try await sink(piece)
+        }
+        if isThere || offset == place.size {
+          try check(digest, of: place)
+          return place
+        }
+      } catch let error as ObjectStoreError where error.kind == .notFound {
+        if try await location(of: hash, on: connection) == place {
+          throw RunnerError("the content of \(hash) is missing, run fsck: \(error)")
+        }
+      }
+      guard let next = try await location(of: hash, on: connection) else {
+        throw RunnerError("the blob \(hash) was deleted while it was read")
+      }
+      place = next
+    }
+    throw RunnerError("the blob \(hash) moved \(Self.maximumMoves) times while it was read; try again")
+  }
+
+  func location(of hash: String, on connection: BackgroundConnection) async throws -> BlobLocation? {
+    let rows = try await connection.query(
+      "SELECT size, media_type, object_key, created_at FROM \(names.qualified("blob_locations")) WHERE hash = \(asKey("$1"))",
+      hash
+    )
+    return try rows.first.map { row in
+      BlobLocation(
+        hash: hash,
+        size: Int64(try row.int("size")),
+        mediaType: try row.string("media_type"),
+        objectKey: row["object_key"],
+        createdAt: try row.string("created_at")
+      )
+    }
+  }
+
+  /// The content at a place from an offset on; nothing, not even an empty piece, when a row has none any more.
+  private func content(
+    at place: BlobLocation,
+    from offset: Int64,
+    on connection: BackgroundConnection
+  ) async throws -> ByteStream {
+    guard let objectKey = place.objectKey else { return inlineContent(of: place.hash, from: offset, on: connection) }
+    guard offset < place.size else { return ByteStream(ByteBuffer()) }
+    return try await objects.get(prefix + objectKey, range: offset..<place.size).body
+  }
+
+  private func check(_ digest: SHA256, of place: BlobLocation) throws {
+    let found = digest.finalize().hexadecimal
+    guard found == place.hash else {
+      let store = place.objectKey == nil ? "its row" : "the object store"
+      throw RunnerError("the content of \(place.hash) in \(store) is damaged: its hash is \(found); run fsck --deep")
+    }
+  }
+}

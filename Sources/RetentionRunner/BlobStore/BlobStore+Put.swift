@@ -1,0 +1,213 @@
+import Foundation
+import NIOCore
+import ObjectStore
+import Postgres
+import SafeSQL
+
+extension BlobStore {
+  /// What became of a content that was put.
+  public struct Put: Sendable {
+    /// The content's hash.
+    public let hash: String
+    /// Bytes.
+    public let size: Int64
+    /// Whether the blob was there before; it counts as put now.
+    public let wasThere: Bool
+    /// Where it is now: `db` or `s3`.
+    public let storageClass: String
+  }
+
+  /// How often an upload begins again whose lease ended before it did.
+  private static let maximumAttempts = 3
+
+  /// Puts a content: into its row up to the policy's threshold, else where new uploads belong.
+  ///
+  /// - Parameters:
+  ///   - usesObjectStore: whether a content over the threshold goes into the object store.
+  /// - Throws: `ObjectStoreError`, `PostgresError`, ``RunnerError``; then nothing refers to what may have been written.
+  public func put(
+    _ content: ObjectContent,
+    mediaType: String,
+    uploader: String,
+    usesObjectStore: Bool,
+    progress: TransferProgress? = nil
+  ) async throws -> Put {
+    let connection = try await connection()
+    let hash = content.sha256
+    // Of no use for anything but the touch: the blob may be here already.
+    let missing = try await connection.query(
+      "SELECT FROM \(names.qualified("touch_\(blobs.plural)"))(ARRAY[\(asKey("$1"))])",
+      hash
+    )
+    if missing.isEmpty, let place = try await location(of: hash, on: connection) {
+      return Put(hash: hash, size: content.size, wasThere: true, storageClass: place.storageClass)
+    }
+    let policy = try await connection.query(
+      "SELECT offload_threshold_bytes FROM \(names.qualified("retention_policy"))"
+    )
+    let threshold = Int64(try policy.first?.int("offload_threshold_bytes") ?? 0)
+    guard usesObjectStore, content.size > threshold else {
+      return try await putInline(content, mediaType, uploader, progress, on: connection)
+    }
+    return try await putObject(content, mediaType, uploader, progress, on: connection)
+  }
+
+  private func putObject(
+    _ content: ObjectContent,
+    _ mediaType: String,
+    _ uploader: String,
+    _ progress: TransferProgress?,
+    on connection: BackgroundConnection
+  ) async throws -> Put {
+    for _ in 1...Self.maximumAttempts {
+      let begun = try await connection.query(
+        """
+        SELECT outcome, upload_id, object_key
+        FROM \(names.qualified("blob_upload_begin"))(\(asKey("$1")), $2::bigint, $3, $4, make_interval(secs => $5::integer))
+        """,
+        content.sha256,
+        content.size,
+        mediaType,
+        uploader,
+        Self.leaseSeconds(content.size)
+      )
+      guard let row = begun.first, try row.string("outcome") == "upload" else {
+        return Put(hash: content.sha256, size: content.size, wasThere: true, storageClass: "s3")
+      }
+      let upload = try row.int("upload_id")
+      do {
+        try await store(content, as: try row.string("object_key"), mediaType, progress)
+      } catch {
+        await abort([upload], on: connection)
+        throw error
+      }
+      let outcome = try await complete([upload], on: connection)[upload]
+      switch outcome {
+      case "stored": return Put(hash: content.sha256, size: content.size, wasThere: false, storageClass: "s3")
+      case "inline": return Put(hash: content.sha256, size: content.size, wasThere: true, storageClass: "db")
+      // The lease was over, and what was written may be deleted by now: once more.
+      default: continue
+      }
+    }
+    throw RunnerError(
+      "the upload of \(content.sha256) took longer than its lease \(Self.maximumAttempts) times; is the object store slow?"
+    )
+  }
+
+  private func putInline(
+    _ content: ObjectContent,
+    _ mediaType: String,
+    _ uploader: String,
+    _ progress: TransferProgress?,
+    on connection: BackgroundConnection
+  ) async throws -> Put {
+    try await staging(content, progress, on: connection) { connection, whole in
+      let inserted = try connection.query(
+        """
+        INSERT INTO \(table) (\(key), \(Identifier(blobs.size)), \(Identifier(blobs.mediaType)), \(data)\(hasUploader ? ", uploader" : ""))
+        SELECT \(asKey("$1")), $2::bigint, $3, c.bytes\(hasUploader ? ", $4" : "")
+        FROM (SELECT \(whole) AS bytes OFFSET 0) AS c
+        WHERE encode(sha256(c.bytes), 'hex') = $1 AND $4::text IS NOT NULL
+        ON CONFLICT (\(key)) DO UPDATE SET \(data) = coalesce(\(table).\(data), EXCLUDED.\(data))
+        """,
+        parameters: [content.sha256, content.size, mediaType, uploader]
+      )
+      guard inserted.rowsAffected == 1 else {
+        throw RunnerError(
+          "the content changed while it was read: its hash is not \(content.sha256) any more; nothing was stored"
+        )
+      }
+    }
+    return Put(hash: content.sha256, size: content.size, wasThere: false, storageClass: "db")
+  }
+
+  /// Seconds that an upload may take: a quarter of an hour, and more where it is large, at 256 KiB a second.
+  static func leaseSeconds(_ bytes: Int64) -> Int { 900 + Int(bytes >> 18) }
+
+  /// Writes an object, and asks the store whether it has it.
+  func store(
+    _ content: ObjectContent,
+    as objectKey: String,
+    _ mediaType: String,
+    _ progress: TransferProgress?,
+    at rate: RateLimit? = nil
+  ) async throws {
+    let counted = ObjectContent(size: content.size, sha256: content.sha256) { range in
+      let pieces = try await content.open(range)
+      return ByteStream(
+        pieces.map { piece in
+          try await rate?.pass(piece.readableBytes)
+          progress?.add(bytes: Int64(piece.readableBytes))
+          return piece
+        }
+      )
+    }
+    let name = prefix + objectKey
+    try await objects.put(name, counted, contentType: mediaType.isEmpty ? "application/octet-stream" : mediaType)
+    let size = try await objects.head(name)?.size
+    guard size == content.size else {
+      throw RunnerError(
+        "the object store has confirmed \(name), but shows \(size.map { "\($0) bytes" } ?? "no such object") instead of \(content.size) bytes"
+      )
+    }
+  }
+
+  /// What became of each upload.
+  func complete(_ uploads: [Int], on connection: BackgroundConnection) async throws -> [Int: String] {
+    let rows = try await connection.query(
+      "SELECT upload_id, outcome FROM \(names.qualified("blob_upload_complete"))($1::bigint[])",
+      uploads
+    )
+    return try Dictionary(rows.map { (try $0.int("upload_id"), try $0.string("outcome")) }) { $1 }
+  }
+
+  /// Gives uploads up. Where that fails, too, their leases end by themselves.
+  func abort(_ uploads: [Int], on connection: BackgroundConnection) async {
+    do {
+      try await connection.abandonStream()
+      _ = try await connection.query("SELECT \(names.qualified("blob_upload_abort"))($1::bigint[])", uploads)
+    } catch {
+      logger.debug("an upload could not be given up, its lease will end: \(error)")
+    }
+  }
+
+  /// Sends a content to the server in pieces, and runs the body in the same transaction with an expression for the whole:
+  /// a statement with all of it in a parameter would need several times its size in memory here.
+  func staging<Value: Sendable>(
+    _ content: ObjectContent,
+    _ progress: TransferProgress?,
+    on connection: BackgroundConnection,
+    _ body: @escaping @Sendable (Connection, SQL) throws -> Value
+  ) async throws -> Value {
+    let pieces: SQL = "pg_temp.jam_retention_pieces"
+    try await connection.run { connection in
+      try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+      try connection.execute(
+        "CREATE TEMPORARY TABLE jam_retention_pieces (number integer, piece bytea) ON COMMIT DROP"
+      )
+    }
+    do {
+      var number = 0
+      for try await piece in try await content.open(0..<content.size) {
+        number += 1
+        let (position, bytes) = (number, Data(piece.readableBytesView))
+        try await connection.run { connection in
+          _ = try connection.query("INSERT INTO \(pieces) VALUES ($1::integer, $2::bytea)", position, bytes)
+        }
+        progress?.add(bytes: Int64(piece.readableBytes))
+      }
+      return try await connection.run { connection in
+        let value = try body(
+          connection,
+          "(SELECT coalesce(string_agg(p.piece, ''::bytea ORDER BY p.number), '') FROM \(pieces) AS p)"
+        )
+        try connection.execute("COMMIT")
+        return value
+      }
+    } catch {
+      // What was thrown says more than why there is nothing left to roll back.
+      _ = try? await connection.run { try $0.execute("ROLLBACK") }
+      throw error
+    }
+  }
+}

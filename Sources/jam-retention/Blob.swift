@@ -1,0 +1,8 @@
+import ArgumentParser
+
+struct Blob: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Put, get and look up single blobs, wherever their content is.",
+    subcommands: [BlobPut.self, BlobGet.self, BlobHead.self]
+  )
+}

@@ -1,0 +1,254 @@
+import Foundation
+import NIOCore
+import ObjectStore
+import Postgres
+import RetentionModel
+import RetentionRunner
+import Testing
+
+/// Blobs on their way into the object store, in it, and out of it.
+@Suite struct BlobStoreTests {
+  @Test("Offloaded, read, cleaned, swept: nothing is missing, nothing left over", arguments: RefcountingMode.allCases)
+  func wholeStory(mode: RefcountingMode) async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(mode, objects: objects)
+      var random = SeededGenerator(seed: 1)
+      var contents: [String: Data] = [:]
+      // Around the size of a piece, empty, and one that the server compresses.
+      for size in [0, 1, 1000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20] {
+        let content = Data.random(size, using: &random)
+        contents[try test.putInline(content, age: "60 days")] = content
+      }
+      let zeroes = Data(count: 5 << 20)
+      contents[try test.putInline(zeroes, age: "60 days")] = zeroes
+      let kept = try #require(contents.keys.sorted().first)
+      try test.database.submit([kept], age: "5 days")
+
+      let moved = try await test.offload()
+      #expect(moved.moved.count == contents.count && moved.failed == 0 && moved.skipped.isEmpty)
+      #expect(moved.moved.bytes == contents.values.reduce(0) { $0 + Int64($1.count) })
+      #expect(try await test.names().sorted() == contents.keys.sorted())
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE data IS NOT NULL") == 0)
+      for (hash, content) in contents { #expect(try await test.read(hash) == content) }
+      #expect(try await test.offload().moved.count == 0)
+      var deep = BlobStore.FsckOptions()
+      deep.isDeep = true
+      #expect(try await test.fsck(deep) == [])
+      try test.database.expectLaw()
+
+      let preview = try test.database.retention.preview().rows
+      let external = try #require(preview.first { $0["data_class"] == "external preimages" })
+      #expect(try external.int("rows") == contents.count - 1)
+      let run = try test.database.retention.cleanup()
+      #expect(try run.int("deleted_preimages") == contents.count - 1)
+      let record = try #require(
+        test.database.connection.query(
+          "SELECT external_blobs, external_bytes, freed_bytes FROM jam_cleanup_runs ORDER BY id DESC LIMIT 1"
+        ).first
+      )
+      #expect(try record.int("external_blobs") == contents.count - 1)
+      #expect(try record.int("external_bytes") == record.int("freed_bytes"))
+      #expect(try await test.fsck() == [])
+      let sweep = try await test.store.sweep()
+      #expect(sweep.deleted.count == contents.count - 1 && sweep.failed == 0 && sweep.waiting == 0)
+      #expect(try await test.names() == [kept])
+      #expect(try await test.fsck() == [])
+      #expect(try await test.read(kept) == contents[kept])
+    }
+  }
+
+  @Test("A put goes where its size says, and comes back")
+  func put() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.database.retention.setPolicy("offload_threshold_bytes", to: "1000")
+      var random = SeededGenerator(seed: 2)
+      for (size, storageClass) in [(0, "db"), (1000, "db"), (1001, "s3"), (3_000_000, "s3")] {
+        let content = Data.random(size, using: &random)
+        for wasThere in [false, true] {
+          let put = try await test.store.put(
+            ObjectContent(ByteBuffer(bytes: content)),
+            mediaType: "text/plain",
+            uploader: "me",
+            usesObjectStore: true
+          )
+          #expect(put.hash == content.digest && put.wasThere == wasThere && put.storageClass == storageClass)
+        }
+        #expect(try await test.read(content.digest) == content)
+        let place = try #require(try await test.store.location(of: content.digest))
+        #expect(place.mediaType == "text/plain" && place.size == Int64(size))
+      }
+      let large = Data.random(5000, using: &random)
+      let inline = try await test.store.put(
+        ObjectContent(ByteBuffer(bytes: large)),
+        mediaType: "",
+        uploader: "",
+        usesObjectStore: false
+      )
+      #expect(inline.storageClass == "db")
+      #expect(try await test.read(large.digest) == large)
+      #expect(try test.database.int("SELECT count(*) FROM jam_blob_uploads") == 0)
+    }
+  }
+
+  @Test("A restored blob is in its row, and its object is swept")
+  func restore() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      var random = SeededGenerator(seed: 3)
+      let contents = [0, 10, 3_000_000].map { Data.random($0, using: &random) }
+      for content in contents { try test.putInline(content) }
+      try await test.offload()
+      var options = MoveOptions()
+      options.minimumBytes = -1
+      let summary = try await test.store.restore(options)
+      #expect(summary.moved.count == 3 && summary.failed == 0)
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE data IS NULL") == 0)
+      for content in contents { #expect(try await test.read(content.digest) == content) }
+      #expect(try await test.store.sweep().deleted.count == 3)
+      #expect(try await test.names() == [])
+      #expect(try await test.fsck() == [])
+      // The moves are no puts: what was old stays old.
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimage_puts") == 0)
+    }
+  }
+
+  @Test("What a client puts inline over an external blob is inline again, and nothing is lost")
+  func inlineOverExternal() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let content = Data("some content".utf8)
+      let hash = try test.putInline(content)
+      try await test.offload()
+      #expect(try test.storageClass(hash) == "s3")
+      try test.putInline(content)
+      #expect(try test.storageClass(hash) == "db")
+      #expect(try await test.read(hash) == content)
+      #expect(try await test.store.sweep().deleted.count == 1)
+      #expect(try await test.read(hash) == content)
+      try await test.offload()
+      #expect(try await test.read(hash) == content)
+      #expect(try await test.fsck() == [])
+    }
+  }
+
+  @Test("After an attempt to delete that may still be carried out, the next upload has another name")
+  func freshName() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let content = Data("some content".utf8)
+      let hash = try test.putInline(content, age: "60 days")
+      try await test.offload()
+      #expect(try test.database.retention.cleanup().int("deleted_preimages") == 1)
+      // The store is asked, and nothing more is heard.
+      let claimed = try test.database.connection.query("SELECT object_key FROM jam_blob_deletions_claim()").rows
+      #expect(claimed.first?["object_key"] == hash)
+      try test.putInline(content)
+      try await test.offload()
+      #expect(try await test.names() == [hash, "\(hash).1"])
+      #expect(try await test.store.location(of: hash)?.objectKey == "\(hash).1")
+      // The request arrives after all.
+      try await objects.delete("preimages/\(hash)")
+      #expect(try await test.read(hash) == content)
+      #expect(try await test.fsck() == [])
+    }
+  }
+
+  @Test("Missing, damaged and unknown objects are found; an orphan goes, a foreign object stays")
+  func fsck() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let contents = (0..<4).map { Data("content \($0)".utf8) }
+      for content in contents { try test.putInline(content) }
+      try await test.offload()
+      let key = { (index: Int) in "preimages/\(contents[index].digest)" }
+      func overwrite(_ key: String, _ text: String) async throws {
+        try await objects.put(key, ObjectContent(ByteBuffer(string: text)), contentType: "text/plain")
+      }
+      try await objects.delete(key(0))
+      try await overwrite(key(1), "short")
+      try await overwrite(key(2), "CONTENT 2")
+      let orphan = "preimages/\(Data("nobody's".utf8).digest)"
+      try await overwrite(orphan, "nobody's")
+      try await overwrite("preimages/readme.txt", "hands off")
+
+      func kinds(_ findings: [FsckFinding]) -> [String: FsckFinding.Kind] {
+        Dictionary(findings.map { ($0.key, $0.kind) }) { $1 }
+      }
+      var options = BlobStore.FsckOptions()
+      var expected: [String: FsckFinding.Kind] = [
+        key(0): .missing, key(1): .wrongSize, "preimages/readme.txt": .foreign,
+      ]
+      #expect(kinds(try await test.fsck(options)) == expected)
+      options.isDeep = true
+      options.graceSeconds = -60
+      options.repairs = true
+      expected[key(2)] = .damaged
+      expected[orphan] = .orphaned
+      #expect(kinds(try await test.fsck(options)) == expected)
+      #expect(try await test.store.sweep().deleted.count == 1)
+      expected[orphan] = nil
+      #expect(kinds(try await test.fsck(options)) == expected)
+
+      for index in 0...2 {
+        await #expect(throws: RunnerError.self) { try await test.read(contents[index].digest) }
+      }
+      #expect(try await test.read(contents[3].digest) == contents[3])
+    }
+  }
+
+  @Test("A row whose content is not its hash stays, and the others move")
+  func damagedRow() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.putInline(Data("good".utf8))
+      try test.database.put(hash(1))
+      try test.database.connection.execute(
+        "INSERT INTO jam_preimages (hash, size, data) VALUES ('no hash', 3, 'abc'), (repeat('a', 64), 99, 'abc')"
+      )
+      let summary = try await test.offload()
+      #expect(summary.moved.count == 1 && summary.failed == 1)
+      #expect(summary.skipped == ["wrong size": 1, "not a hash": 1])
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE data IS NULL") == 1)
+      _ = try await test.store.sweep()
+      #expect(try await test.names() == [Data("good".utf8).digest])
+      await #expect(throws: RunnerError.self) { try await test.read("no hash") }
+      await #expect(throws: RunnerError.self) { try await test.read(hash(99)) }
+    }
+  }
+
+  @Test("A reader in a loop sees no error while blobs move out and back")
+  func readersGoOn() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      var random = SeededGenerator(seed: 4)
+      let contents = (0..<6).map { _ in Data.random(1_200_000, using: &random) }
+      for content in contents { try test.putInline(content) }
+      var options = MoveOptions()
+      options.minimumBytes = -1
+      options.concurrency = 2
+      let moves = options
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for reader in 0..<2 {
+          group.addTask {
+            var round = 0
+            while !Task.isCancelled {
+              let content = contents[(round * 5 + reader) % contents.count]
+              let found = try await test.read(content.digest)
+              #expect(found == content)
+              round += 1
+            }
+          }
+        }
+        for _ in 0..<3 {
+          #expect(try await test.store.offload(moves).moved.count == contents.count)
+          #expect(try await test.store.restore(moves).moved.count == contents.count)
+          #expect(try await test.store.sweep().failed == 0)
+        }
+        group.cancelAll()
+        do { try await group.waitForAll() } catch is CancellationError {}
+      }
+      #expect(try await test.names() == [])
+    }
+  }
+}
