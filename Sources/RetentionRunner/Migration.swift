@@ -42,7 +42,11 @@ public struct Migration: Equatable, Sendable {
       String(byte >> 4, radix: 16) + String(byte & 15, radix: 16)
     }.joined()
     if isTransactional {
-      scripts = [lines.filter { $0 != "BEGIN;" && $0 != "COMMIT;" }.joined(separator: "\n")]
+      // The first and the last: a name with line ends in it may hold such a line too.
+      var script = lines
+      if let begin = script.firstIndex(of: "BEGIN;") { script.remove(at: begin) }
+      if let commit = script.lastIndex(of: "COMMIT;") { script.remove(at: commit) }
+      scripts = [script.joined(separator: "\n")]
     } else {
       scripts = SQLScript.statements(of: file.text)
     }
