@@ -20,8 +20,12 @@ private struct Validation {
 
   mutating func run() {
     checkName(model.schema, "schema")
-    if model.schema.hasPrefix("pg_") { add("schema", "PostgreSQL keeps schema names that begin with pg_ for itself") }
-    if model.prefix.hasPrefix("pg_") { add("prefix", "PostgreSQL keeps role names that begin with pg_ for itself") }
+    if model.schema.utf8.starts(with: "pg_".utf8) {
+      add("schema", "PostgreSQL keeps schema names that begin with pg_ for itself")
+    }
+    if model.prefix.utf8.starts(with: "pg_".utf8) {
+      add("prefix", "PostgreSQL keeps role names that begin with pg_ for itself")
+    }
     if model.prefix.isEmpty || model.prefix.utf8.count > 20 || model.prefix.contains("\u{0}") {
       add("prefix", "must have 1 to 20 bytes and no NUL character")
     }

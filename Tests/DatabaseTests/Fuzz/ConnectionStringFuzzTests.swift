@@ -66,13 +66,13 @@ import Testing
   /// The differences from libpq, all of them refusals: a text that C would cut at a NUL, a URL whose password libpq takes
   /// for the host or the port, a value that is no UTF-8, a value with `password=` in it.
   private static func isRefusedByUs(_ text: String, _ options: [String: String]) -> Bool {
-    let isURL = ["postgresql://", "postgres://"].contains { text.utf8.starts(with: $0.utf8) }
-    let address = text.utf8.prefix { $0 != UInt8(ascii: "?") }
+    let scheme = ["postgresql://", "postgres://"].first { text.utf8.starts(with: $0.utf8) }
+    let address = text.utf8.dropFirst(scheme?.utf8.count ?? 0).prefix { $0 != UInt8(ascii: "?") }
     let at = UInt8(ascii: "@")
     let isAmbiguous =
-      isURL
+      scheme != nil
       && (address.count(where: { $0 == at }) > 1 || (options["host"] ?? "").utf8.contains(at)
-        || address.dropFirst(13).drop { $0 != UInt8(ascii: "/") }.contains(at))
+        || address.drop { $0 != UInt8(ascii: "/") }.contains(at))
     let hasPort = (options["port"] ?? "").utf8.allSatisfy { (48...57).contains($0) || $0 == UInt8(ascii: ",") }
     let isRepaired = text.contains("%") && options.values.contains { $0.contains("\u{fffd}") }
     let holdsAnother = options.contains { !$0.key.contains("password") && $0.value.contains("password=") }

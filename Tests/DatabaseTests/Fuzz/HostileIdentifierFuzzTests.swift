@@ -10,7 +10,7 @@ import Testing
   func refusals() {
     var names = 0
     var refused = 0
-    for seed in FuzzInputs.seeds(sample: 2000, of: "refused identifiers") {
+    for seed in FuzzInputs.seeds(sample: 300, of: "refused identifiers") {
       var hostile = HostileModel(seed: seed, refusals: true)
       names += hostile.nameCount
       refused += hostile.refusedPaths.count

@@ -144,7 +144,7 @@ struct HostileModel {
     }
     while true {
       let name = HostileName.random(maximumBytes: maximumBytes, using: &random)
-      let isReserved = path == nil && name.hasPrefix("pg_") || HostileName.refused.contains(name)
+      let isReserved = name.utf8.starts(with: "pg_".utf8) || HostileName.refused.contains(name)
       if !isReserved, taken.insert(name).inserted { return name }
     }
   }

@@ -11,7 +11,7 @@ import Testing
   func reads() {
     var read = 0
     var generated: [RetentionModel] = []
-    let seeds = FuzzInputs.seeds(sample: 400, of: "model reader")
+    let seeds = FuzzInputs.seeds(sample: 100, of: "model reader")
     for seed in seeds {
       let yaml = DamagedModel(seed: seed).yaml
       do {
