@@ -16,6 +16,10 @@ public struct ConnectionString: Sendable {
   ///
   /// `nil` or an empty text leaves everything to libpq: the `PG*` variables, the service and the password file. An error
   /// never repeats the text, since a misplaced quote or `@` makes a password look like anything else.
+  ///
+  /// Accepted is what libpq accepts, but for texts in which a password is likely to be somewhere else than libpq looks for
+  /// it: a URL with a second `@`, a port that is no number, a value with `password=` in it. Nor can a text hold a NUL or a
+  /// value be no UTF-8.
   public init(_ text: String?) throws(PostgresError) {
     guard let text, !text.isEmpty else {
       options = []

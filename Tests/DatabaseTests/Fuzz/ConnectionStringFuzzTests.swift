@@ -1,5 +1,6 @@
 import CLibPQ
 import Postgres
+import SafeSQL
 import Testing
 
 /// Damaged connection strings: refused where libpq refuses them, and never repeated with their password.
@@ -32,7 +33,7 @@ import Testing
         }
         counts["accepted", default: 0] += 1
         // What stands where libpq sees a host or a name is none: only a password is kept secret.
-        if known.contains(where: { !$0.key.contains("password") && $0.value.contains(input.core) }) {
+        if known.contains(where: { !$0.key.contains("password") && $0.value.containsScalars(input.core) }) {
           #expect(input.isDamaged, "JAM_SEED=\(seed): taken for something else than a password")
           counts["password taken for another option", default: 0] += 1
           continue
@@ -43,7 +44,7 @@ import Testing
         #expect(isEither, "JAM_SEED=\(seed): refused, but libpq accepts it: \(error)")
         counts[known == nil ? "refused by libpq" : "refused by us alone", default: 0] += 1
       }
-      for text in spoken where text.contains(input.core) {
+      for text in spoken where text.containsScalars(input.core) {
         Issue.record("JAM_SEED=\(seed): holds the password: \(text)")
       }
     }
@@ -75,7 +76,7 @@ import Testing
         || address.drop { $0 != UInt8(ascii: "/") }.contains(at))
     let hasPort = (options["port"] ?? "").utf8.allSatisfy { (48...57).contains($0) || $0 == UInt8(ascii: ",") }
     let isRepaired = text.contains("%") && options.values.contains { $0.contains("\u{fffd}") }
-    let holdsAnother = options.contains { !$0.key.contains("password") && $0.value.contains("password=") }
+    let holdsAnother = options.contains { !$0.key.contains("password") && $0.value.containsScalars("password=") }
     return text.utf8.contains(0) || isAmbiguous || !hasPort || isRepaired || holdsAnother
   }
 }
