@@ -75,7 +75,7 @@ import Testing
       && (address.count(where: { $0 == at }) > 1 || (options["host"] ?? "").utf8.contains(at)
         || address.drop { $0 != UInt8(ascii: "/") }.contains(at))
     let hasPort = (options["port"] ?? "").utf8.allSatisfy { (48...57).contains($0) || $0 == UInt8(ascii: ",") }
-    let isRepaired = text.contains("%") && options.values.contains { $0.contains("\u{fffd}") }
+    let isRepaired = text.containsScalars("%") && options.values.contains { $0.containsScalars("\u{fffd}") }
     let holdsAnother = options.contains { !$0.key.contains("password") && $0.value.containsScalars("password=") }
     return text.utf8.contains(0) || isAmbiguous || !hasPort || isRepaired || holdsAnother
   }
