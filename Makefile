@@ -62,6 +62,10 @@ property: test-deps ## Run PROGRAMS=n (default 1000) random programs against the
 mutations: test-deps ## Break the generated SQL in one place after the other: the random programs must notice
 	JAM_MUTATIONS=1 swift test --filter MutationTests
 
+.PHONY: fuzz
+fuzz: test-deps ## Try INPUTS=n (default 10000) hostile names, models, connection strings and contents to scan
+	JAM_FUZZ=$(or $(INPUTS),10000) swift test --filter FuzzTests
+
 .PHONY: test-matrix
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	.ci/test-matrix $(VERSIONS)

@@ -21,7 +21,7 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(name: "CXattr"),
-    .target(name: "RetentionModel", dependencies: [.product(name: "Yams", package: "Yams")]),
+    .target(name: "RetentionModel", dependencies: ["SafeSQL", .product(name: "Yams", package: "Yams")]),
     .target(name: "SafeSQL"),
     .target(name: "Secrets"),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
@@ -46,7 +46,7 @@ let package = Package(
     .target(
       name: "RetentionRunner",
       dependencies: [
-        "EmbeddedPostgres", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel", "Secrets",
+        "EmbeddedPostgres", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel", "SafeSQL", "Secrets",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),

@@ -154,7 +154,7 @@ public final class EmbeddedPostgres: ThrowAwayServer {
       byte == UInt8(ascii: "_") || (byte < 128 && Character(Unicode.Scalar(byte)).isLetter)
         || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
     }
-    let escaped = database.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+    let escaped = database.replacingScalars("\\", with: "\\\\").replacingScalars("'", with: "\\'")
     let name = isPlain && !database.isEmpty ? database : "'\(escaped)'"
     return "host=\(socketDirectory) port=5432 user=postgres dbname=\(name)"
   }
@@ -198,7 +198,7 @@ public final class EmbeddedPostgres: ThrowAwayServer {
       settings
       .merging(own) { $1 }
       .sorted { $0.key < $1.key }
-      .map { "\($0) = '\($1.replacing("\\", with: "\\\\").replacing("'", with: "''"))'\n" }
+      .map { "\($0) = '\($1.replacingScalars("\\", with: "\\\\").replacingScalars("'", with: "''"))'\n" }
     let configuration = try FileHandle(forWritingTo: URL(filePath: "\(dataDirectory)/postgresql.conf"))
     defer { try? configuration.close() }
     try configuration.seekToEnd()

@@ -1,3 +1,5 @@
+import SafeSQL
+
 /// What an array can hold to be a parameter itself.
 ///
 /// The element decides, because an array of bytes is a `bytea` and no array to PostgreSQL.
@@ -14,7 +16,7 @@ extension Array: ParameterConvertible where Element: ArrayParameterElement {
 extension String: ArrayParameterElement {
   /// `text[]`: every element in quotes, so that none is taken for `NULL` or a delimiter.
   public static func postgresText(of array: [String]) -> String {
-    let elements = array.map { "\"\($0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"" }
+    let elements = array.map { "\"\($0.replacingScalars("\\", with: "\\\\").replacingScalars("\"", with: "\\\""))\"" }
     return "{\(elements.joined(separator: ","))}"
   }
 }

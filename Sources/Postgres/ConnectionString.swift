@@ -1,4 +1,5 @@
 import CLibPQ
+import SafeSQL
 
 /// Where a database is and how to get in, parsed once so that its secrets are known from then on.
 public struct ConnectionString: Sendable {
@@ -15,6 +16,10 @@ public struct ConnectionString: Sendable {
   ///
   /// `nil` or an empty text leaves everything to libpq: the `PG*` variables, the service and the password file. An error
   /// never repeats the text, since a misplaced quote or `@` makes a password look like anything else.
+  ///
+  /// Accepted is what libpq accepts, but for texts in which a password is likely to be somewhere else than libpq looks for
+  /// it: a URL with a second `@`, a port that is no number, a value with `password=` in it. Nor can a text hold a NUL or a
+  /// value be no UTF-8.
   public init(_ text: String?) throws(PostgresError) {
     guard let text, !text.isEmpty else {
       options = []
@@ -38,21 +43,26 @@ public struct ConnectionString: Sendable {
         let name = String(cString: keyword)
         // libpq marks with "*" what a dialogue should not show.
         let isMarked = next.pointee.dispchar.map { String(cString: $0) == "*" } ?? false
-        options.append(
-          Option(keyword: name, value: String(cString: value), isSecret: isMarked || name.contains("password"))
-        )
+        // A URL may hold any byte as %xx; a password that was repaired to be text would be another one.
+        guard let text = String(validatingCString: value) else {
+          throw .usage("\(name) in the connection string is no UTF-8 text")
+        }
+        options.append(Option(keyword: name, value: text, isSecret: isMarked || name.contains("password")))
       }
       next += 1
     }
     // At the beginning, an @ means an abstract socket.
     let host = options.first { $0.keyword == "host" }?.value ?? ""
-    if text.hasPrefix("postgres"), host.dropFirst().contains("@") {
+    if text.hasPrefix("postgres"), host.utf8.dropFirst().contains(UInt8(ascii: "@")) {
       throw .usage("the host in the connection string holds an @", hint: Self.percentEncodingHint)
     }
     let ports = options.first { $0.keyword == "port" }?.value ?? ""
     guard ports.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: ",") })
     else {
       throw .usage("the port in the connection string is not a number", hint: Self.percentEncodingHint)
+    }
+    guard !options.contains(where: { !$0.isSecret && $0.value.containsScalars("password=") }) else {
+      throw .usage("a value in the connection string holds \"password=\"; is there a space or an & missing before it?")
     }
     self.options = options
   }
@@ -61,7 +71,8 @@ public struct ConnectionString: Sendable {
   func redact(_ message: String) -> String {
     options.reduce(message) { text, option in
       // A shorter one would tear words apart, and says nothing by occurring.
-      option.isSecret && option.value.count > 2 ? text.replacing(option.value, with: Self.redacted) : text
+      option.isSecret && option.value.utf8.count > 2
+        ? text.replacingScalars(option.value, with: Self.redacted) : text
     }
   }
 
@@ -73,11 +84,13 @@ public struct ConnectionString: Sendable {
   /// Refuses a URL in which libpq would take the rest of a password for the host or the database, and then name it in
   /// its errors.
   private static func checkThatURLIsUnambiguous(_ text: String) throws(PostgresError) {
-    guard let scheme = ["postgresql://", "postgres://"].first(where: text.hasPrefix) else { return }
-    let address = text.dropFirst(scheme.count).prefix { $0 != "?" }
-    let authority = address.prefix { $0 != "/" }
-    let signs = authority.count { $0 == "@" }
-    guard signs <= 1, !address.dropFirst(authority.count).contains("@") else {
+    guard let scheme = ["postgresql://", "postgres://"].first(where: { text.utf8.starts(with: $0.utf8) }) else {
+      return
+    }
+    let address = text.utf8.dropFirst(scheme.utf8.count).prefix { $0 != UInt8(ascii: "?") }
+    let authority = address.prefix { $0 != UInt8(ascii: "/") }
+    let sign = UInt8(ascii: "@")
+    guard authority.count(where: { $0 == sign }) <= 1, !address.dropFirst(authority.count).contains(sign) else {
       throw .usage("the URL of the database holds an @ that is not percent-encoded", hint: percentEncodingHint)
     }
   }
@@ -89,8 +102,9 @@ extension ConnectionString: CustomStringConvertible, CustomDebugStringConvertibl
     guard !options.isEmpty else { return "libpq defaults" }
     return options.map { option in
       let value = option.isSecret ? Self.redacted : option.value
-      let isPlain = !value.isEmpty && !value.contains { $0.isWhitespace || $0 == "'" || $0 == "\\" }
-      let quoted = "'\(value.replacing("\\", with: "\\\\").replacing("'", with: "\\'"))'"
+      let isPlain =
+        !value.isEmpty && !value.unicodeScalars.contains { $0.properties.isWhitespace || $0 == "'" || $0 == "\\" }
+      let quoted = "'\(value.replacingScalars("\\", with: "\\\\").replacingScalars("'", with: "\\'"))'"
       return "\(option.keyword)=\(isPlain ? value : quoted)"
     }.joined(separator: " ")
   }
@@ -105,9 +119,10 @@ extension ConnectionString: CustomStringConvertible, CustomDebugStringConvertibl
 extension String {
   /// The text with whatever is in double quotes left out.
   fileprivate var withoutQuotations: String {
-    let parts = split(separator: "\"", omittingEmptySubsequences: false)
+    let quote: Unicode.Scalar = "\""
     // The first and the last quote enclose everything that the user wrote, quotes of its own included.
-    guard parts.count > 2, let first = parts.first, let last = parts.last else { return self }
-    return "\(first)\"…\"\(last)"
+    guard let first = unicodeScalars.firstIndex(of: quote), let last = unicodeScalars.lastIndex(of: quote), first < last
+    else { return self }
+    return "\(String(unicodeScalars[..<first]))\"…\(String(unicodeScalars[last...]))"
   }
 }

@@ -16,13 +16,15 @@ public struct ModelReader {
   ///   - file: the name that stands before each mistake.
   /// - Throws: ``ModelErrors`` with all mistakes: those of the structure, or else those of the model.
   public static func read(yaml: String, file: String) throws -> RetentionModel {
+    try refuseExpansion(of: yaml, file: file)
     let root: Node?
     do {
       root = try Yams.compose(yaml: yaml)
     } catch let error {
-      throw ModelErrors([ModelError(file, "is no YAML: \(error)")])
+      let (mark, problem) = describe(error, in: yaml)
+      throw ModelErrors([ModelError("\(file):\(mark)", "is no YAML: \(problem)")])
     }
-    guard let root else { throw ModelErrors([ModelError(file, "is empty")]) }
+    guard let root else { throw ModelErrors([ModelError("\(file):1:1", "is empty")]) }
     var reader = ModelReader(file: file)
     let model = reader.model(root)
     guard reader.errors.isEmpty else { throw ModelErrors(reader.errors) }
@@ -31,6 +33,46 @@ public struct ModelReader {
       throw ModelErrors(mistakes.map { ModelError(reader.place($0.path, below: root), $0.message) })
     }
     return model
+  }
+
+  // MARK: YAML
+
+  /// Aliases of aliases multiply: n of them can make a text 3^(n/3) times as long, and the parser reads it all.
+  private static let maximumExpandedBytes = 100_000_000.0
+
+  /// Refuses a text that could grow without bounds, before the parser reads it.
+  private static func refuseExpansion(of yaml: String, file: String) throws {
+    var aliases = 0
+    var previous = UInt8(ascii: "\n")
+    var isPossible = false
+    for byte in yaml.utf8 {
+      // An asterisk in the place of an indicator; one inside a text may count too.
+      if isPossible, !" \t\r\n*=)".utf8.contains(byte) { aliases += 1 }
+      isPossible = byte == UInt8(ascii: "*") && " \t\r\n[]{},:?-".utf8.contains(previous)
+      previous = byte
+    }
+    var expanded = Double(yaml.utf8.count)
+    for _ in 0..<min(aliases / 3, 100) { expanded *= 3 }
+    if expanded > maximumExpandedBytes {
+      let size = "\(yaml.utf8.count) bytes and \(aliases) aliases"
+      throw ModelErrors([ModelError("\(file):1:1", "is too large: \(size) could expand to more than 100 MB")])
+    }
+  }
+
+  /// Where the parser gave up, and why, without its copy of the text.
+  private static func describe(_ error: any Error, in yaml: String) -> (place: String, problem: String) {
+    switch error as? YamlError {
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
+      return ("\(mark)", problem)
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      return ("\(context.mark)", "a key is there twice: \(duplicates.joined(separator: ", "))")
+    case .reader(let problem, let offset, _, _):
+      let lines = yaml.prefix(offset ?? 0).split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+      return ("\(max(1, lines.count)):\((lines.last?.unicodeScalars.count ?? 0) + 1)", problem)
+    default:
+      return ("1:1", "\(error)")
+    }
   }
 
   // MARK: Places

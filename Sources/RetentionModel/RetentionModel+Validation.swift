@@ -1,3 +1,5 @@
+import SafeSQL
+
 extension RetentionModel {
   /// Finds all mistakes at once; none: the generator can take the model.
   public func validate() -> [ModelError] {
@@ -18,12 +20,19 @@ private struct Validation {
 
   mutating func run() {
     checkName(model.schema, "schema")
+    if model.schema.utf8.starts(with: "pg_".utf8) {
+      add("schema", "PostgreSQL keeps schema names that begin with pg_ for itself")
+    }
+    if model.prefix.utf8.starts(with: "pg_".utf8) {
+      add("prefix", "PostgreSQL keeps role names that begin with pg_ for itself")
+    }
     if model.prefix.isEmpty || model.prefix.utf8.count > 20 || model.prefix.contains("\u{0}") {
       add("prefix", "must have 1 to 20 bytes and no NUL character")
     }
     for (index, table) in model.tables.enumerated() { check(table, at: "tables[\(index)]") }
     reportRepeats(model.tables.map { kept($0.name) }, "tables", "name")
     checkForeignKeyOrder()
+    checkGeneratedNames()
     checkBlobs()
     for (index, reference) in model.references.enumerated() { check(reference, at: "references[\(index)]") }
     if model.references.isEmpty { add("references", "a model needs at least one reference") }
@@ -47,6 +56,9 @@ private struct Validation {
     }
   }
 
+  /// Every table has these columns already (PostgreSQL manual, section 5.5, System Columns).
+  private static let systemColumns: Set<String> = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"]
+
   /// What PostgreSQL would keep of a name.
   private func kept(_ name: String) -> String { String(decoding: name.utf8.prefix(63), as: UTF8.self) }
 
@@ -62,7 +74,7 @@ private struct Validation {
   private func quotedList(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
 
   private mutating func find(_ name: String, at path: String) -> Table? {
-    if let table = model.tables.first(where: { $0.name == name }) { return table }
+    if let table = model.tables.first(where: { $0.name.hasSameScalars(as: name) }) { return table }
     let names = model.tables.map(\.name)
     let suggestion = Suggestion.text(for: name, among: names)
     add(path, "there is no table \"\(name)\"\(suggestion); the tables are \(quotedList(names))")
@@ -70,7 +82,7 @@ private struct Validation {
   }
 
   private mutating func find(_ name: String, in table: Table, at path: String) -> Column? {
-    if let column = table.columns.first(where: { $0.name == name }) { return column }
+    if let column = table.columns.first(where: { $0.name.hasSameScalars(as: name) }) { return column }
     let names = table.columns.map(\.name)
     let suggestion = Suggestion.text(for: name, among: names)
     add(path, "table \"\(table.name)\" has no column \"\(name)\"\(suggestion); it has \(quotedList(names))")
@@ -95,15 +107,24 @@ private struct Validation {
     checkName(table.name, "\(path).name")
     for (index, column) in table.columns.enumerated() {
       checkName(column.name, "\(path).columns[\(index)].name")
+      if Self.systemColumns.contains(column.name) {
+        add(
+          "\(path).columns[\(index)].name",
+          "\"\(column.name)\" is a column that every table of PostgreSQL has already"
+        )
+      }
+      if let mistake = column.defaultExpression.flatMap(SQLLexer.mistake) {
+        add("\(path).columns[\(index)].default", "\(mistake); it must be one SQL expression")
+      }
       let isType =
         !column.type.isEmpty
         && column.type.unicodeScalars.allSatisfy {
           $0.properties.isAlphabetic || ("0"..."9").contains($0) || " _.(),[]\"".unicodeScalars.contains($0)
-        }
+        } && SQLLexer.mistake(inExpression: column.type) == nil
       if !isType {
         add(
           "\(path).columns[\(index)].type",
-          "\"\(column.type)\" is no type; letters, digits and _ . ( ) , [ ] \" are allowed"
+          "\"\(column.type)\" is no type; letters, digits and _ . ( ) , [ ] \" are allowed, the last ones in pairs"
         )
       }
     }
@@ -139,15 +160,60 @@ private struct Validation {
 
   private func reaches(_ goal: String, from name: String, visited: Set<String>) -> Bool {
     if name == goal { return true }
-    guard !visited.contains(name), let table = model.tables.first(where: { $0.name == name }) else { return false }
+    guard !visited.contains(name), let table = model.tables.first(where: { $0.name.hasSameScalars(as: name) }) else {
+      return false
+    }
     return table.foreignKeys.contains { reaches(goal, from: $0.parent, visited: visited.union([name])) }
+  }
+
+  // MARK: Generated names
+
+  /// What the retention itself puts among the tables, views and sequences of the schema.
+  private var generatedRelations: Set<String> {
+    let names = [
+      "reference_ledger", "storage_ledger", "unresolved_references", "\(model.blobs.singular)_puts",
+      "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
+      "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
+    ]
+    return Set(names.map { model.prefix + $0 })
+  }
+
+  /// A second object of the same name would be taken for the first, since the files may be applied again.
+  private mutating func checkGeneratedNames() {
+    let relations = generatedRelations
+    var bases: [String: String] = [:]
+    var indexes: [String: [String]] = [:]
+    let tables = Set(model.tables.map(\.name))
+    for (position, table) in model.tables.enumerated() {
+      let path = "tables[\(position)]"
+      if relations.contains(table.name) {
+        add("\(path).name", "\"\(table.name)\" is the name of something that is generated; choose another prefix")
+      }
+      let base = table.name.hasPrefix(model.prefix) ? table.name : model.prefix + table.name
+      if let other = bases[base], other != table.name {
+        add("\(path).name", "\"\(table.name)\" and \"\(other)\" make the same generated names; choose another prefix")
+      }
+      bases[base] = table.name
+      var places = table.foreignKeys.enumerated().map { ("\(path).foreign_keys[\($0)]", $1.columns) }
+      if let index = model.classes.firstIndex(where: { $0.table == table.name }) {
+        places.append(("classes[\(index)]", ["expiry"]))
+      }
+      if table.name == model.blobs.table { places += [("blobs", ["age"]), ("blobs", ["unreferenced"])] }
+      for (place, columns) in places {
+        let name = "\(base)_\(columns.joined(separator: "_"))_idx"
+        if tables.contains(name) || indexes[name].map({ $0 != [base] + columns }) == true {
+          add(place, "its index would be named \"\(name)\", as something else is already")
+        }
+        indexes[name] = [base] + columns
+      }
+    }
   }
 
   // MARK: Blobs and references
 
   private mutating func checkBlobs() {
     let blobs = model.blobs
-    checkWord(blobs.plural, "blobs.plural")
+    checkWord(blobs.plural, "blobs.plural", reserved: "rows")
     checkWord(blobs.singular, "blobs.singular")
     guard let table = find(blobs.table, at: "blobs.table") else { return }
     require(["text", "bytea"], blobs.key, in: table, at: "blobs.key")
@@ -180,6 +246,9 @@ private struct Validation {
     case .scan(let column): require(["bytea", "text"], column, in: table, at: "\(path).scan")
     case .expression(let sql, let columns):
       if sql.allSatisfy(\.isWhitespace) { add("\(path).expression", "must not be empty") }
+      if let mistake = SQLLexer.mistake(inExpression: sql) {
+        add("\(path).expression", "\(mistake); it must be one SQL expression")
+      }
       if columns.isEmpty { add("\(path).columns", "must name the columns that the expression depends on") }
       for column in columns { _ = find(column, in: table, at: "\(path).columns") }
     }
@@ -191,15 +260,18 @@ private struct Validation {
 
   // MARK: Classes
 
-  private mutating func checkWord(_ word: String, _ path: String) {
+  /// - Parameter reserved: a word that would make a name twice in one generated object.
+  private mutating func checkWord(_ word: String, _ path: String, reserved: String? = nil) {
+    if word == reserved { add(path, "\"\(word)\" would make a name that the retention uses itself") }
+    let scalars = word.unicodeScalars
     let isWord =
-      word.utf8.count <= 20 && word.first.map { ("a"..."z").contains($0) } == true
-      && word.allSatisfy { ("a"..."z").contains($0) || ("0"..."9").contains($0) || $0 == "_" }
+      scalars.count <= 20 && scalars.first.map { ("a"..."z").contains($0) } == true
+      && scalars.allSatisfy { ("a"..."z").contains($0) || ("0"..."9").contains($0) || $0 == "_" }
     if !isWord { add(path, "\"\(word)\" must be 1 to 20 lower-case letters, digits and _, beginning with a letter") }
   }
 
   private mutating func check(_ dataClass: DataClass, at path: String) {
-    checkWord(dataClass.name, "\(path).name")
+    checkWord(dataClass.name, "\(path).name", reserved: "given")
     guard let table = find(dataClass.table, at: "\(path).table") else { return }
     if table.primaryKey.count > 1 {
       add(

@@ -5,9 +5,14 @@ public enum Suggestion {
     closest(to: name, among: known).map { " (did you mean \"\($0)\"?)" } ?? ""
   }
 
+  private static let maximumBytes = 200
+
   /// The name that takes the fewest edits, if they are few for its length; of several, the first.
   static func closest(to name: String, among known: [String]) -> String? {
-    known.map { ($0, distance(Array(name.lowercased()), Array($0.lowercased()))) }
+    // Comparing takes the product of both lengths, and what is longer is no name.
+    guard name.utf8.count <= maximumBytes else { return nil }
+    return known.filter { $0.utf8.count <= maximumBytes }
+      .map { ($0, distance(Array(name.lowercased()), Array($0.lowercased()))) }
       .filter { $0.1 <= max(1, $0.0.count / 3) }
       .min { $0.1 < $1.1 }?.0
   }

@@ -1,5 +1,6 @@
 import Foundation
 import MigrationGenerator
+import SafeSQL
 
 /// The generated files on disk: compared with what the model yields, and written where they differ.
 public struct GeneratedFiles {
@@ -37,7 +38,7 @@ public struct GeneratedFiles {
       guard let found = try? String(contentsOf: folder.appending(path: file.path), encoding: .utf8) else {
         return Difference(path: file.path, kind: .missing)
       }
-      return found == file.text ? nil : Difference(path: file.path, kind: .different)
+      return found.hasSameScalars(as: file.text) ? nil : Difference(path: file.path, kind: .different)
     }
     for path in FileManager.default.subpaths(atPath: folder.path) ?? []
     where path.hasSuffix(".sql") && !known.contains(path) {

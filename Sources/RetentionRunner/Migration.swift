@@ -41,7 +41,11 @@ public struct Migration: Equatable, Sendable {
     isTransactional = directive("transaction") != "none"
     checksum = SHA256.hash(data: Array(file.text.utf8)).hexadecimal
     if isTransactional {
-      scripts = [lines.filter { $0 != "BEGIN;" && $0 != "COMMIT;" }.joined(separator: "\n")]
+      // The first and the last: a name with line ends in it may hold such a line too.
+      var script = lines
+      if let begin = script.firstIndex(of: "BEGIN;") { script.remove(at: begin) }
+      if let commit = script.lastIndex(of: "COMMIT;") { script.remove(at: commit) }
+      scripts = [script.joined(separator: "\n")]
     } else {
       scripts = SQLScript.statements(of: file.text)
     }

@@ -41,7 +41,7 @@ public struct Identifier: Hashable, Sendable {
     {
       return name
     }
-    return "\"\(name.replacing("\"", with: "\"\""))\""
+    return "\"\(name.replacingScalars("\"", with: "\"\""))\""
   }
 
   private static let keywordsWithUnderscore: Set<String> = [

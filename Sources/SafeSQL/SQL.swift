@@ -111,8 +111,8 @@ public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
       sql.pieces.append(
         .quoted(
           visible.joined()
-            .replacing("*/", with: "* /")
-            .replacing("/*", with: "/ *")
+            .replacingScalars("*/", with: "* /")
+            .replacingScalars("/*", with: "/ *")
         )
       )
     }
@@ -137,7 +137,7 @@ extension SQL {
     let body = text
     var chosen = tag
     var attempt = 1
-    while body.contains("$\(chosen)$") || body.hasSuffix("$\(chosen)") {
+    while body.containsScalars("$\(chosen)$") || body.hasSuffix("$\(chosen)") {
       attempt += 1
       chosen = "\(tag)\(attempt)"
     }
@@ -153,9 +153,9 @@ extension SQL: CustomStringConvertible {
 extension String {
   /// The value as a string literal that means the same whatever `standard_conforming_strings` says.
   fileprivate var sqlLiteral: String {
-    let doubled = replacing("'", with: "''")
-    guard doubled.contains("\\") else { return "'\(doubled)'" }
-    return "E'\(doubled.replacing("\\", with: "\\\\"))'"
+    let doubled = replacingScalars("'", with: "''")
+    guard doubled.containsScalars("\\") else { return "'\(doubled)'" }
+    return "E'\(doubled.replacingScalars("\\", with: "\\\\"))'"
   }
 
   /// The last line keeps its spaces: something may follow it.

@@ -9,6 +9,15 @@ import Testing
     #expect(sql.text == #"SELECT "a""b; DROP", E'it''s \\ '"#)
   }
 
+  @Test("A mark that joins the quote before it hides no quote", arguments: ["\u{301}", "\u{200d}", "\u{fe0f}"])
+  func quotesWithMarks(mark: String) {
+    let sql: SQL = "\(Identifier("a\"\(mark)b")) \(literal: "'\(mark)\\\(mark)") /* \(comment: "*/\(mark)") */"
+    let expected = "\"a\"\"\(mark)b\" E'''\(mark)\\\\\(mark)' /* * /\(mark) */"
+    #expect(Array(sql.text.utf8) == Array(expected.utf8))
+    let body: SQL = "\(raw: "$jam$\(mark)")"
+    #expect(body.dollarQuoted().text.hasPrefix("$jam2$"))
+  }
+
   @Test("A fragment of several lines takes over the indentation of its line, quoted text does not")
   func indents() {
     let inner: SQL = "a\n\(literal: "x\ny")\nb"

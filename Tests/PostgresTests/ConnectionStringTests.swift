@@ -1,5 +1,6 @@
-import Postgres
 import Testing
+
+@testable import Postgres
 
 @Suite struct ConnectionStringTests {
   @Test(arguments: [
@@ -25,11 +26,21 @@ import Testing
     "host=db password=my hunter22", "password=my hunter22=x", "password='hunter22", "postgresql://jam:hun%zzter22@db/x",
     "postgresql://jam:p@hunter22@db/x", "postgresql://jam:hunt/hunter22@db/x", "postgresql://jam:hunter22/x@db/x",
     "postgresql://jam:p?x@hunter22@db/x", "postgresql://jam:a\"hunter22\"b%zz@db", "hunter22",
+    // Swift takes a mark and the @ or the quote before it for one character.
+    "postgresql://jam:p@\u{301}hunt22@db", "host=db \u{301}hunter22\u{301}",
+    "postgresql://jam:\u{301}hunt%zz\u{301}@db",
+    "user=jampassword=hunter22", "postgresql://db/x?user=jampassword%3Dhunter22", "postgresql://jam:hunt%ff@db/x",
   ])
   func refusesWhatCannotBeParsedWithoutRepeatingIt(text: String) throws {
     let error = #expect(throws: PostgresError.self) { try ConnectionString(text) }
     #expect(error?.kind == .usage)
     #expect(error.map { "\($0)\(String(reflecting: $0))".contains("hunt") } == false)
+  }
+
+  @Test("A password that begins with a mark is taken out of a message, too")
+  func redactsByBytes() throws {
+    let string = try ConnectionString("host=x password=\u{301}hunter22\u{301}")
+    #expect(string.redact("no: \u{301}hunter22\u{301}!") == "no: [redacted]!")
   }
 
   @Test func takesAnEncodedPassword() throws {

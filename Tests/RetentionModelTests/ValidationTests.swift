@@ -45,6 +45,39 @@ import Testing
     },
     Mistake("parents first", "classes[1]") { $0.classes.swapAt(0, 1) },
     Mistake("timestamp that is none", "classes[0].timestamp") { $0.classes[0].timestamp = "traces" },
+    Mistake("schema of PostgreSQL's own", "schema") { $0.schema = "pg_jam" },
+    Mistake("role of PostgreSQL's own", "prefix") { $0.prefix = "pg_" },
+    Mistake("system column", "tables[0].columns[1].name") { $0.tables[0].columns[1].name = "xmin" },
+    Mistake("unbalanced quote in a type", "tables[0].columns[1].type") { $0.tables[0].columns[1].type = "te\"xt" },
+    Mistake("default that ends the statement", "tables[0].columns[1].default") {
+      $0.tables[0].columns[1].defaultExpression = "''); DROP TABLE x; --"
+    },
+    Mistake("default without its end", "tables[0].columns[1].default") {
+      $0.tables[0].columns[1].defaultExpression = "'"
+    },
+    Mistake("expression with a bracket too many", "references[0].expression") {
+      $0.references[0] = Reference(table: "jam_work_items", kind: .expression(sql: "a) b (", columns: ["id"]))
+    },
+    Mistake("another spelling of the same letter", "references[0].scalar") {
+      $0.tables[4].columns[0].name = "\u{e9}"
+      $0.references[0] = Reference(table: $0.tables[4].name, kind: .scalar(column: "e\u{301}"))
+    },
+    Mistake("table with the name of a generated one", "tables[0].name") { $0.tables[0].name = "jam_reference_ledger" },
+    Mistake("tables with the same generated names", "tables[7].name") {
+      $0.tables.append($0.tables[6])
+      $0.tables[7].name = String($0.tables[6].name.dropFirst(4))
+    },
+    Mistake("two indexes of one name", "tables[3].foreign_keys[1]") {
+      $0.tables[3].columns += [Column("a_b", "uuid"), Column("a", "uuid"), Column("b", "uuid")]
+      let parent = $0.tables[0].name
+      $0.tables[3].foreignKeys = [
+        ForeignKey(columns: ["a_b"], parent: parent, parentColumns: ["id"]),
+        ForeignKey(columns: ["a", "b"], parent: parent, parentColumns: ["id", "id"]),
+      ]
+    },
+    Mistake("class with the name of a parameter", "classes[0].name") { $0.classes[0].name = "given" },
+    Mistake("blobs with the name of a column", "blobs.plural") { $0.blobs.plural = "rows" },
+    Mistake("class name with an accent", "classes[0].name") { $0.classes[0].name = "a\u{331}" },
     Mistake("no class", "classes") { $0.classes = [] },
   ]
 

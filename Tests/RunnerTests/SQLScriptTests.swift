@@ -1,8 +1,16 @@
+import MigrationGenerator
 import Testing
 
 @testable import RetentionRunner
 
 @Suite struct SQLScriptTests {
+  @Test("A name that holds lines of its own keeps them when a file joins the migrator's transaction")
+  func linesInsideNames() throws {
+    let text = "-- kind: versioned\n\nBEGIN;\n\nDROP TABLE \"a\nBEGIN;\nCOMMIT;\nb\";\n\nCOMMIT;\n"
+    let migration = try Migration(MigrationFile(path: "010_x.sql", text: text))
+    #expect(migration.scripts == ["-- kind: versioned\n\n\nDROP TABLE \"a\nBEGIN;\nCOMMIT;\nb\";\n\n"])
+  }
+
   @Test(
     "A semicolon ends a statement only where PostgreSQL says so",
     arguments: [
@@ -12,6 +20,9 @@ import Testing
       (#"SELECT "a;b"; SELECT 2"#, [#"SELECT "a;b";"#, " SELECT 2"]),
       ("DO $$ a; b $$; SELECT $1", ["DO $$ a; b $$;", " SELECT $1"]),
       ("DO $jam$ $$; $jam$; SELECT 2", ["DO $jam$ $$; $jam$;", " SELECT 2"]),
+      ("SELECT \"a\"\"\u{301};\"; SELECT '\u{301};'", ["SELECT \"a\"\"\u{301};\";", " SELECT '\u{301};'"]),
+      ("-- a;\r\nSELECT 1;\r\nSELECT (2;3)", ["-- a;\r\nSELECT 1;", "\r\nSELECT (2;3)"]),
+      ("SELECT a$b$; SELECT e'\\';'; ", ["SELECT a$b$;", " SELECT e'\\';';"]),
       ("/* a; /* b; */ c; */ SELECT 1; -- d;\n", ["/* a; /* b; */ c; */ SELECT 1;"]),
     ]
   )

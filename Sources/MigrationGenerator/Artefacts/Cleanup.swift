@@ -134,12 +134,17 @@ extension RetentionSchema {
     ]
     var figures: [SQL] = []
     var edgeSources: [SQL] = []
-    func figure(_ name: String, _ dying: Identifier, _ timestamp: String?) {
+    func storedBytes(_ tableName: String) -> Identifier {
+      var name = "stored_bytes"
+      while table(tableName).columns.contains(where: { $0.name == name }) { name += "_" }
+      return Identifier(name)
+    }
+    func figure(_ name: String, _ tableName: String, _ timestamp: String?) {
       let times: SQL =
         timestamp.map { "min(d.\(Identifier($0))), max(d.\(Identifier($0)))" }
         ?? "NULL::timestamptz, NULL::timestamptz"
       figures.append(
-        "SELECT \(literal: name)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, \(times) FROM \(dying) AS d"
+        "SELECT \(literal: name)::text, count(*), coalesce(sum(d.\(storedBytes(tableName))), 0)::bigint, \(times) FROM \(dyingName(tableName)) AS d"
       )
     }
     func selected(_ tableName: String, _ alias: SQL) -> SQL {
@@ -149,7 +154,8 @@ extension RetentionSchema {
           ? "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier(column.name))), 0)"
           : "pg_catalog.pg_column_size(\(alias).\(Identifier(column.name)))"
       }
-      return "\(SQL.joined(columns, separator: ", ")),\n\(SQL.joined(sizes, separator: " + ")) AS stored_bytes"
+      return
+        "\(SQL.joined(columns, separator: ", ")),\n\(SQL.joined(sizes, separator: " + ")) AS \(storedBytes(tableName))"
     }
     for dataClass in model.classes {
       let dying = dyingName(dataClass.table)
@@ -168,7 +174,7 @@ extension RetentionSchema {
         )
         """
       )
-      figure(dataClass.name, dying, dataClass.timestamp)
+      figure(dataClass.name, dataClass.table, dataClass.timestamp)
       for part in dataClass.parts {
         queries.append(
           """
@@ -179,7 +185,7 @@ extension RetentionSchema {
           )
           """
         )
-        figure(part.name, dyingName(part.table), part.timestamp)
+        figure(part.name, part.table, part.timestamp)
       }
       for name in [dataClass.table] + dataClass.parts.map(\.table) {
         for edge in model.references where edge.table == name {

@@ -1,4 +1,5 @@
 import Logging
+import SafeSQL
 
 extension LogFormat {
   /// The line of one event, without its end.
@@ -7,7 +8,7 @@ extension LogFormat {
     switch self {
     case .text:
       return ([timestamp, level.rawValue, event] + pairs.map { "\($0.key)=\(Self.plain($0.value))" })
-        .joined(separator: " ").replacing("\n", with: "\\n")
+        .joined(separator: " ").replacingScalars("\n", with: "\\n")
     case .json:
       let fields: [(String, JSONValue)] = [
         ("timestamp", .string(timestamp)), ("level", .string(level.rawValue)), ("event", .string(event)),
