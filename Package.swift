@@ -46,7 +46,9 @@ let package = Package(
     .target(
       name: "RetentionRunner",
       dependencies: [
-        "EmbeddedPostgres", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel", "SafeSQL", "Secrets",
+        "EmbeddedPostgres", "EmbeddedSeaweed", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel",
+        "SafeSQL",
+        "Secrets",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),

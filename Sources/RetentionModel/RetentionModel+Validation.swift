@@ -174,6 +174,7 @@ private struct Validation {
       "reference_ledger", "storage_ledger", "unresolved_references", "\(model.blobs.singular)_puts",
       "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
       "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
+      "blob_uploads", "blob_deletions", "blob_objects", "blob_locations",
     ]
     return Set(names.map { model.prefix + $0 })
   }

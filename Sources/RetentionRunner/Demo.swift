@@ -1,23 +1,39 @@
 import EmbeddedPostgres
+import EmbeddedSeaweed
+import Foundation
 import Logging
 import MigrationGenerator
+import ObjectStore
 import Postgres
 import RetentionModel
 import SafeSQL
 
-/// The main job from beginning to end on a throw-away server: a database with data is adopted, previewed, cleaned, verified.
-public struct Demo {
+/// The main job from beginning to end on a throw-away server: a database with data is adopted, previewed, cleaned, verified,
+/// and its large blobs move into an object store.
+public struct Demo: Sendable {
+  /// Where objects go; the demo starts and removes it itself.
+  public enum Store: String, CaseIterable, Sendable {
+    /// A directory.
+    case directory
+    /// SeaweedFS, through S3.
+    case seaweedfs
+  }
+
+  private static let bucket = "demo"
+
+  private let store: Store
   private let logger: Logger
-  private let write: (String) -> Void
+  private let write: @Sendable (String) -> Void
 
   /// - Parameter write: takes each line of the story.
-  public init(logger: Logger, write: @escaping (String) -> Void) {
+  public init(store: Store, logger: Logger, write: @escaping @Sendable (String) -> Void) {
+    self.store = store
     self.logger = logger
     self.write = write
   }
 
-  /// Starts the server, tells the story, and removes the server, also on failure.
-  public func run() throws {
+  /// Starts the servers, tells the story, and removes them, also on failure.
+  public func run() async throws {
     let server = try EmbeddedPostgres.start()
     defer { server.stop() }
     let connection = try Connection(ConnectionString(server.connectionString), logger: logger)
@@ -54,6 +70,57 @@ public struct Demo {
     )
     guard drift.rows.isEmpty, try again.int("deleted_preimages") == 0 else {
       throw RunnerError("the demo did not end as it should")
+    }
+    let string = try ConnectionString(server.connectionString)
+    try await withStore { objects, place in
+      let blobs = BlobStore(model: model, objects: .success(objects), prefix: "preimages/", logger: logger) {
+        try Connection(string, logger: logger)
+      }
+      try await tell(blobs, in: place, database)
+    }
+  }
+
+  /// The part about the object store.
+  private func tell(_ blobs: BlobStore, in place: String, _ database: RetentionDatabase) async throws {
+    var options = MoveOptions()
+    options.minimumBytes = 500
+    let moved = try await blobs.offload(options).moved
+    write(
+      "\nOffload: \(moved.count) blobs of more than 500 bytes, \(ByteCount.text(moved.bytes)), moved into \(place)."
+    )
+    write(table(try database.connection.query("SELECT * FROM jam_storage ORDER BY storage_class")))
+    let row = try database.connection.query("SELECT hash FROM jam_blob_locations WHERE object_key IS NOT NULL LIMIT 1")
+    let hash = try row.first?.string("hash") ?? ""
+    let read = try await blobs.read(hash) { _ in }
+    write("One of them, \(hash.prefix(16))…, is read from there: \(read.size) bytes, and their hash is right.")
+    let run = try database.cleanup(cutoff: "now", dryRun: false)
+    let swept = try await blobs.sweep()
+    write(
+      "A cleanup of everything deletes \(try run.int("deleted_preimages")) blobs; the sweep deletes their \(swept.deleted.count) objects."
+    )
+    var findings: [FsckFinding] = []
+    let result = try await blobs.fsck(BlobStore.FsckOptions()) { findings.append($0) }
+    write("Fsck: \(result.objects.count) objects, \(result.blobs) blobs, \(findings.count) findings.")
+    guard moved.count > 0, findings.isEmpty, swept.failed == 0 else {
+      throw RunnerError("the demo did not end as it should")
+    }
+  }
+
+  /// Runs the body with a store that is gone afterwards.
+  private func withStore(_ body: (any ObjectStore, String) async throws -> Void) async throws {
+    switch store {
+    case .directory:
+      let folder = FileManager.default.temporaryDirectory.appending(path: "jam-demo-\(UUID().uuidString)").path
+      defer { try? FileManager.default.removeItem(atPath: folder) }
+      let objects = DirectoryStore(directory: folder)
+      try await objects.create()
+      try await body(objects, "a directory")
+    case .seaweedfs:
+      let server = try await EmbeddedSeaweed.start()
+      defer { server.stop() }
+      let client = try S3Client(server.configuration(bucket: Self.bucket))
+      try await client.createBucket()
+      try await body(client, "the bucket \(Self.bucket) of a SeaweedFS at \(server.endpoint)")
     }
   }
 
