@@ -62,7 +62,7 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
       return chosen
     }
     let folders = [".build/venv/bin"] + (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    let current = URL(filePath: FileManager.default.currentDirectoryPath)
+    let current = URL(filePath: FileManager.default.currentDirectoryPath, directoryHint: .isDirectory)
     let candidates = folders.map { URL(filePath: "\($0)/weed", relativeTo: current).path }
     guard let found = candidates.first(where: isExecutable) else {
       throw EmbeddedSeaweedError(

@@ -12,7 +12,7 @@ final class EmbeddedMoto: ThrowAwayServer {
   static let program: String? = {
     let environment = ProcessInfo.processInfo.environment
     let folders = [".build/venv/bin"] + (environment["PATH"] ?? "").split(separator: ":").map(String.init)
-    let current = URL(filePath: FileManager.default.currentDirectoryPath)
+    let current = URL(filePath: FileManager.default.currentDirectoryPath, directoryHint: .isDirectory)
     let candidates =
       [environment["JAM_MOTO"]].compactMap { $0 }
       + folders.map { URL(filePath: "\($0)/moto_server", relativeTo: current).path }
