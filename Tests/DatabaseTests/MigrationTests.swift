@@ -51,6 +51,18 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'two'") == 0)
   }
 
+  @Test("A file that cannot be recorded leaves nothing behind: its record and its changes are one transaction")
+  func record() throws {
+    let database = try TestDatabase()
+    _ = try database.migrator([file("1.sql", "CREATE TABLE one ();")]).up()
+    try database.connection.execute("ALTER TABLE jam_schema_migrations ADD CHECK (name <> '2.sql')")
+    let error = try #require(throws: RunnerError.self) {
+      try database.migrator([file("1.sql", "CREATE TABLE one ();"), file("2.sql", "CREATE TABLE two ();")]).up()
+    }
+    #expect(error.description.contains("2.sql") && error.description.contains("23514"))
+    #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'two'") == 0)
+  }
+
   @Test("A changed versioned file is an error that names it; a changed repeatable one is applied again")
   func changes() throws {
     let database = try TestDatabase()
