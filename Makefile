@@ -70,6 +70,14 @@ mutations: test-deps ## Break the generated SQL in one place after the other: th
 fuzz: test-deps ## Try INPUTS=n (default 10000) hostile names, models, connection strings and contents to scan
 	JAM_FUZZ=$(or $(INPUTS),10000) swift test --filter FuzzTests
 
+.PHONY: blob-kills
+blob-kills: test-deps ## Kill the program and the server at KILLS=n (default 200) random moments while blobs move
+	JAM_BLOB_KILLS=$(or $(KILLS),200) swift test --filter BlobKillTests
+
+.PHONY: blobs
+blobs: test-deps ## Put, offload, read, clean and sweep COUNT=n (default 20000) blobs on SeaweedFS
+	JAM_BLOBS=$(or $(COUNT),20000) swift test --filter SeaweedTests
+
 .PHONY: test-matrix
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	.ci/test-matrix $(VERSIONS)

@@ -69,7 +69,7 @@ let package = Package(
     .testTarget(
       name: "DatabaseTests",
       dependencies: [
-        "RetentionRunner", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "jam-retention",
+        "RetentionRunner", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets", "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
       ]

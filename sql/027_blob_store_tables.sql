@@ -62,12 +62,15 @@ COMMENT ON TABLE public.jam_blob_deletions IS 'Objects that nothing needs any mo
 COMMENT ON COLUMN public.jam_blob_deletions.attempts IS 'How often the store was asked, recorded before it is asked: one that did not answer may still delete the object later.';
 
 CREATE TABLE IF NOT EXISTS public.jam_blob_objects (
-  hash       text PRIMARY KEY,
-  generation integer NOT NULL CHECK (generation >= 0),
-  is_spent   boolean NOT NULL DEFAULT false
+  hash            text PRIMARY KEY,
+  generation      integer NOT NULL CHECK (generation >= 0),
+  next_generation integer NOT NULL CHECK (next_generation >= generation),
+  unanswered      bigint NOT NULL DEFAULT 0 CHECK (unanswered >= 0)
 );
-COMMENT ON TABLE public.jam_blob_objects IS 'Which object of a hash is or was the last. A hash without a row has generation 0, and its object is named like the hash.';
-COMMENT ON COLUMN public.jam_blob_objects.is_spent IS 'The store was asked to delete this object, so the next upload takes the next generation.';
+COMMENT ON TABLE public.jam_blob_objects IS 'The objects of a hash, where not all is as in the beginning: a hash without a row has generation 0, and its object is named like the hash.';
+COMMENT ON COLUMN public.jam_blob_objects.generation IS 'The object that has the blob''s content, where the blob is external.';
+COMMENT ON COLUMN public.jam_blob_objects.next_generation IS 'The object that the next upload writes: one that the store was never asked to delete, or whose deletions it has all confirmed.';
+COMMENT ON COLUMN public.jam_blob_objects.unanswered IS 'Requests to delete an object of this hash that nobody has confirmed: the store may still carry them out.';
 
 ALTER TABLE public.jam_cleanup_runs
   ADD COLUMN IF NOT EXISTS external_blobs bigint NOT NULL DEFAULT 0,

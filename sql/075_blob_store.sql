@@ -74,7 +74,7 @@ BEGIN
   RETURN QUERY
   WITH begun AS (
     INSERT INTO public.jam_blob_uploads AS u (hash, generation, size, media_type, uploader, is_offload, expires_at)
-    SELECT jam_blob_upload_begin.hash, coalesce(g.generation + g.is_spent::integer, 0), jam_blob_upload_begin.size, jam_blob_upload_begin.media_type, jam_blob_upload_begin.uploader, false, pg_catalog.clock_timestamp() + lease
+    SELECT jam_blob_upload_begin.hash, coalesce(g.next_generation, 0), jam_blob_upload_begin.size, jam_blob_upload_begin.media_type, jam_blob_upload_begin.uploader, false, pg_catalog.clock_timestamp() + lease
     FROM (SELECT) AS one
     LEFT JOIN public.jam_blob_objects AS g ON g.hash = jam_blob_upload_begin.hash
     RETURNING u.id, u.hash, u.generation
@@ -104,7 +104,7 @@ BEGIN
   RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT h.hash, pg_catalog.octet_length(b.data)::bigint AS size, b.media_type AS media_type,
-      coalesce(g.generation + g.is_spent::integer, 0) AS generation,
+      coalesce(g.next_generation, 0) AS generation,
       CASE
         WHEN (h.hash ~ '^[0-9a-f]{64}$') IS NOT TRUE THEN 'not a hash'
         WHEN b.hash IS NULL THEN 'missing'
@@ -189,9 +189,11 @@ BEGIN
   ), removed AS (
     DELETE FROM public.jam_blob_uploads AS u USING ended AS e WHERE u.id = e.id AND e.outcome <> 'busy'
   ), located AS (
-    INSERT INTO public.jam_blob_objects AS g (hash, generation)
-    SELECT e.hash, e.generation FROM ended AS e WHERE e.is_used AND e.generation > 0
-    ON CONFLICT (hash) DO UPDATE SET generation = EXCLUDED.generation, is_spent = false
+    INSERT INTO public.jam_blob_objects AS g (hash, generation, next_generation)
+    SELECT e.hash, e.generation, e.generation FROM ended AS e
+    WHERE e.is_used AND (e.generation > 0 OR EXISTS (SELECT FROM public.jam_blob_objects AS o WHERE o.hash = e.hash))
+    ON CONFLICT (hash) DO UPDATE
+    SET generation = EXCLUDED.generation, next_generation = greatest(g.next_generation, EXCLUDED.generation)
   ), unused AS (
     -- One that is in use after all is not deleted: the claim looks.
     INSERT INTO public.jam_blob_deletions (hash, generation, size)
@@ -334,10 +336,12 @@ BEGIN
     )
     RETURNING d.id, d.hash, d.generation, d.size, d.attempts
   ), spent AS (
-    INSERT INTO public.jam_blob_objects AS g (hash, generation, is_spent)
-    SELECT c.hash, max(c.generation), true FROM claimed AS c GROUP BY c.hash
-    ON CONFLICT (hash) DO UPDATE SET generation = EXCLUDED.generation, is_spent = true
-    WHERE g.generation <= EXCLUDED.generation
+    -- Where the blob is does not change: it may be in another object than those that go.
+    INSERT INTO public.jam_blob_objects AS g (hash, generation, next_generation, unanswered)
+    SELECT c.hash, 0, max(c.generation) + 1, count(*) FROM claimed AS c GROUP BY c.hash
+    ON CONFLICT (hash) DO UPDATE
+    SET next_generation = greatest(g.next_generation, EXCLUDED.next_generation),
+      unanswered = g.unanswered + EXCLUDED.unanswered
   )
   SELECT c.id, public.jam_blob_object_key(c.hash, c.generation), c.size, c.attempts FROM claimed AS c;
 END
@@ -360,11 +364,19 @@ BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, k.bucket)
   FROM (SELECT DISTINCT 512 + (pg_catalog.hashtext(s.hash) & 255) AS bucket FROM (SELECT d.hash FROM public.jam_blob_deletions AS d WHERE d.id = ANY (deletion_ids)) AS s ORDER BY 1) AS k;
   WITH confirmed AS (
-    DELETE FROM public.jam_blob_deletions AS d WHERE d.id = ANY (deletion_ids) RETURNING d.hash, d.generation, d.attempts
+    DELETE FROM public.jam_blob_deletions AS d WHERE d.id = ANY (deletion_ids) RETURNING d.hash
+  ), answered AS MATERIALIZED (
+    SELECT c.hash, count(*) AS requests FROM confirmed AS c GROUP BY c.hash
   ), forgotten AS (
-    -- The only request was answered, so none is on its way any more: the plain name may be used again.
-    DELETE FROM public.jam_blob_objects AS g USING confirmed AS c
-    WHERE g.hash = c.hash AND g.generation = 0 AND c.generation = 0 AND c.attempts = 1 AND g.is_spent
+    -- All requests were answered, so none is on its way any more: the plain name may be used again.
+    DELETE FROM public.jam_blob_objects AS g USING answered AS a
+    WHERE g.hash = a.hash AND g.unanswered <= a.requests
+      AND NOT (g.generation > 0 AND EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = g.hash AND b.storage_class = 's3'))
+    RETURNING g.hash
+  ), remembered AS (
+    UPDATE public.jam_blob_objects AS g SET unanswered = greatest(g.unanswered - a.requests, 0)
+    FROM answered AS a
+    WHERE g.hash = a.hash AND NOT EXISTS (SELECT FROM forgotten AS f WHERE f.hash = g.hash)
   )
   SELECT count(*) INTO ended FROM confirmed;
   RETURN ended;

@@ -25,13 +25,14 @@ public protocol ObjectStore: Sendable {
   /// Deletes an object; it is no error when there is none.
   ///
   /// When the error says ``ObjectStoreError/outcomeIsUnknown``, the object may be gone, or may still go later: a request
-  /// that timed out here may wait in the server. Deletes are repeated like any other request, so that even after a success
+  /// that timed out here may wait in the server. It is repeated like any other request, so that even after a success
   /// an earlier attempt may be under way; do not use a key again whose deletion was ever asked for.
   func delete(_ key: String) async throws
 
   /// Deletes many objects, and returns those that the store did not delete; it is no error when one is missing.
   ///
-  /// Throws when a whole request failed: then any of the objects may be gone, and the call may be repeated.
+  /// Throws when a whole request failed: then any of the objects may be gone, or may still go later. A request of which that
+  /// is unknown is not repeated by itself: of an object that was deleted, no other request is under way.
   func delete(_ keys: [String]) async throws -> [ObjectDeletionFailure]
 
   /// One page of the objects whose keys begin with the prefix, in the order of their keys' bytes.

@@ -17,6 +17,7 @@ BEGIN
     EXECUTE format('DELETE FROM %s', emptied);
   END LOOP;
   PERFORM setval('jam_cleanup_runs_id_seq', 1, false);
+  PERFORM setval('jam_blob_uploads_id_seq', 1, false);
   INSERT INTO jam_services (id, owner, code_hash) VALUES (id('s'), '', '');
 END
 $$;

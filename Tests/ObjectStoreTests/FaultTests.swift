@@ -208,6 +208,19 @@ import Testing
     #expect(!known.outcomeIsUnknown)
   }
 
+  @Test func aBatchOfDeletesIsRepeatedOnlyWhenTheFirstWasNotCarriedOut() async throws {
+    let fixture = try await Fixture(stallTimeout: .milliseconds(200))
+    let body = "<DeleteResult><Deleted><Key>a</Key></Deleted></DeleteResult>"
+    fixture.proxy.plan("POST", .answer("503 Slow Down"), .answer("200 OK", body: body))
+    #expect(try await fixture.store.delete(["a"]).isEmpty)
+    #expect(fixture.proxy.requests.count == 2)
+    // The answer to a second request would not tell whether the first is still on its way.
+    fixture.proxy.plan("POST", .stall, .answer("200 OK", body: body))
+    let error = try await storeError { _ = try await fixture.store.delete(["a"]) }
+    #expect(error.kind == .timeout && error.outcomeIsUnknown)
+    #expect(fixture.proxy.requests.count == 3)
+  }
+
   @Test func aFailedBatchSaysWhichKeys() async throws {
     let fixture = try await Fixture()
     let body = """

@@ -75,7 +75,7 @@ extension RetentionSchema {
   }
 
   /// The generation that an upload of a hash takes, from the row `g` of the objects or none.
-  private var nextGeneration: SQL { "coalesce(g.generation + g.is_spent::integer, 0)" }
+  private var nextGeneration: SQL { "coalesce(g.next_generation, 0)" }
 
   /// A function of the owner's rights, which PUBLIC may not call.
   ///
@@ -294,9 +294,11 @@ extension RetentionSchema {
         ), removed AS (
           DELETE FROM \(uploads) AS u USING ended AS e WHERE u.id = e.id AND e.outcome <> 'busy'
         ), located AS (
-          INSERT INTO \(objects) AS g (hash, generation)
-          SELECT e.hash, e.generation FROM ended AS e WHERE e.is_used AND e.generation > 0
-          ON CONFLICT (hash) DO UPDATE SET generation = EXCLUDED.generation, is_spent = false
+          INSERT INTO \(objects) AS g (hash, generation, next_generation)
+          SELECT e.hash, e.generation, e.generation FROM ended AS e
+          WHERE e.is_used AND (e.generation > 0 OR EXISTS (SELECT FROM \(objects) AS o WHERE o.hash = e.hash))
+          ON CONFLICT (hash) DO UPDATE
+          SET generation = EXCLUDED.generation, next_generation = greatest(g.next_generation, EXCLUDED.generation)
         ), unused AS (
           -- One that is in use after all is not deleted: the claim looks.
           INSERT INTO \(deletions) (hash, generation, size)
@@ -454,10 +456,12 @@ extension RetentionSchema {
           )
           RETURNING d.id, d.hash, d.generation, d.size, d.attempts
         ), spent AS (
-          INSERT INTO \(objects) AS g (hash, generation, is_spent)
-          SELECT c.hash, max(c.generation), true FROM claimed AS c GROUP BY c.hash
-          ON CONFLICT (hash) DO UPDATE SET generation = EXCLUDED.generation, is_spent = true
-          WHERE g.generation <= EXCLUDED.generation
+          -- Where the blob is does not change: it may be in another object than those that go.
+          INSERT INTO \(objects) AS g (hash, generation, next_generation, unanswered)
+          SELECT c.hash, 0, max(c.generation) + 1, count(*) FROM claimed AS c GROUP BY c.hash
+          ON CONFLICT (hash) DO UPDATE
+          SET next_generation = greatest(g.next_generation, EXCLUDED.next_generation),
+            unanswered = g.unanswered + EXCLUDED.unanswered
         )
         SELECT c.id, \(objectKey)(c.hash, c.generation), c.size, c.attempts FROM claimed AS c;
       END
@@ -479,11 +483,19 @@ extension RetentionSchema {
         \(readCommittedOnly)
         \(lockObjects(of: "SELECT d.hash FROM \(deletions) AS d WHERE d.id = ANY (deletion_ids)"))
         WITH confirmed AS (
-          DELETE FROM \(deletions) AS d WHERE d.id = ANY (deletion_ids) RETURNING d.hash, d.generation, d.attempts
+          DELETE FROM \(deletions) AS d WHERE d.id = ANY (deletion_ids) RETURNING d.hash
+        ), answered AS MATERIALIZED (
+          SELECT c.hash, count(*) AS requests FROM confirmed AS c GROUP BY c.hash
         ), forgotten AS (
-          -- The only request was answered, so none is on its way any more: the plain name may be used again.
-          DELETE FROM \(objects) AS g USING confirmed AS c
-          WHERE g.hash = c.hash AND g.generation = 0 AND c.generation = 0 AND c.attempts = 1 AND g.is_spent
+          -- All requests were answered, so none is on its way any more: the plain name may be used again.
+          DELETE FROM \(objects) AS g USING answered AS a
+          WHERE g.hash = a.hash AND g.unanswered <= a.requests
+            AND NOT (g.generation > 0 AND EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = g.hash AND \(isExternal("b"))))
+          RETURNING g.hash
+        ), remembered AS (
+          UPDATE \(objects) AS g SET unanswered = greatest(g.unanswered - a.requests, 0)
+          FROM answered AS a
+          WHERE g.hash = a.hash AND NOT EXISTS (SELECT FROM forgotten AS f WHERE f.hash = g.hash)
         )
         SELECT count(*) INTO ended FROM confirmed;
         RETURN ended;

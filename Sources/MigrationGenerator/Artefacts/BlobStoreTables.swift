@@ -49,12 +49,15 @@ extension RetentionSchema {
         COMMENT ON COLUMN \(deletions).attempts IS 'How often the store was asked, recorded before it is asked: one that did not answer may still delete the object later.';
 
         CREATE TABLE IF NOT EXISTS \(objects) (
-          hash       \(keyType) PRIMARY KEY,
-          generation integer NOT NULL CHECK (generation >= 0),
-          is_spent   boolean NOT NULL DEFAULT false
+          hash            \(keyType) PRIMARY KEY,
+          generation      integer NOT NULL CHECK (generation >= 0),
+          next_generation integer NOT NULL CHECK (next_generation >= generation),
+          unanswered      bigint NOT NULL DEFAULT 0 CHECK (unanswered >= 0)
         );
-        COMMENT ON TABLE \(objects) IS 'Which object of a hash is or was the last. A hash without a row has generation 0, and its object is named like the hash.';
-        COMMENT ON COLUMN \(objects).is_spent IS 'The store was asked to delete this object, so the next upload takes the next generation.';
+        COMMENT ON TABLE \(objects) IS 'The objects of a hash, where not all is as in the beginning: a hash without a row has generation 0, and its object is named like the hash.';
+        COMMENT ON COLUMN \(objects).generation IS 'The object that has the blob''s content, where the blob is external.';
+        COMMENT ON COLUMN \(objects).next_generation IS 'The object that the next upload writes: one that the store was never asked to delete, or whose deletions it has all confirmed.';
+        COMMENT ON COLUMN \(objects).unanswered IS 'Requests to delete an object of this hash that nobody has confirmed: the store may still carry them out.';
 
         ALTER TABLE \(runs)
           ADD COLUMN IF NOT EXISTS external_blobs bigint NOT NULL DEFAULT 0,

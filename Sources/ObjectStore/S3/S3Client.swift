@@ -215,6 +215,7 @@ public final class S3Client: ObjectStore {
   private func deletePage(_ keys: ArraySlice<String>, _ operation: String) async throws -> [ObjectDeletionFailure] {
     let list = keys.map { "<Object><Key>\(XMLText.escaped($0))</Key></Object>" }.joined()
     var request = S3Request(method: .POST, query: [(name: "delete", value: "")], operation: operation)
+    request.mayArriveTwice = false
     request.body = Self.document("Delete", list)
     if case .bytes(let bytes, _) = request.body {
       // Demanded for this operation, whatever else is signed.

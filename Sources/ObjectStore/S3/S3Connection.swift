@@ -94,7 +94,7 @@ final class S3Connection: Sendable {
         hasNewCredentials = true
         continue
       }
-      guard failure.isTransient,
+      guard failure.isTransient, request.mayArriveTwice || !outcomeIsUnknown,
         let pause = retries.pause(after: attempt, retryAfter: failure.retryAfter, random: surroundings.random)
       else { throw failure.error }
       try await surroundings.sleep(pause)

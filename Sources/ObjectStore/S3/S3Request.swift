@@ -17,6 +17,8 @@ struct S3Request: Sendable {
   var query: [(name: String, value: String)] = []
   var headers: [(name: String, value: String)] = []
   var body = Body.empty
+  /// Whether it may be sent again when nobody knows what became of an attempt, which may be carried out later.
+  var mayArriveTwice = true
   /// As errors show it.
   let operation: String
 

@@ -125,10 +125,15 @@ extension BlobStore {
           progress?.add(count: 1)
         } catch let error as ObjectStoreError where error.kind == .contentMismatch {
           // The row is damaged, or gone since; every other blob can still be moved.
-          logger.warning("blob not moved", metadata: ["hash": "\(hash)", "error": "\(error)"])
-          summary.failed += 1
           await abort([upload], on: connection)
           open.removeAll { $0 == upload }
+          let place = try await location(of: hash, on: connection)
+          if let place, place.objectKey == nil {
+            logger.warning("blob not moved", metadata: ["hash": "\(hash)", "error": "\(error)"])
+            summary.failed += 1
+          } else {
+            summary.skipped[place == nil ? "gone" : "moved meanwhile", default: 0] += 1
+          }
         }
       }
     } catch {
@@ -196,6 +201,10 @@ extension BlobStore {
           summary.skipped[outcome, default: 0] += 1
         }
       } catch let error as ObjectStoreError where error.kind == .notFound {
+        guard try await location(of: place.hash, on: connection) == place else {
+          summary.skipped["moved meanwhile", default: 0] += 1
+          continue
+        }
         logger.warning("blob not moved", metadata: ["hash": "\(place.hash)", "error": "\(error)"])
         summary.failed += 1
       } catch let error as PostgresError where ["XX001", "54000"].contains(error.sqlState) {

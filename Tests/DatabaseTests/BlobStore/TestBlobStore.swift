@@ -17,8 +17,14 @@ struct TestBlobStore {
 
   /// - Parameter objects: default: a new directory, which is removed with the folder.
   init(_ mode: RefcountingMode = .immediate, objects: any ObjectStore) throws {
-    database = try TestDatabase(mode)
+    let database = try TestDatabase(mode)
     _ = try database.migrate()
+    self.init(database: database, objects: objects)
+  }
+
+  /// A store beside a database that has the migrations.
+  init(database: TestDatabase, objects: any ObjectStore) {
+    self.database = database
     self.objects = objects
     store = database.blobStore(objects)
   }
@@ -93,9 +99,9 @@ extension Data {
 
   /// Bytes that nothing compresses.
   static func random(_ count: Int, using random: inout some RandomNumberGenerator) -> Data {
-    var bytes = Data(capacity: count + 8)
-    while bytes.count < count { Swift.withUnsafeBytes(of: random.next() as UInt64) { bytes.append(contentsOf: $0) } }
-    return bytes.prefix(count)
+    var words = [UInt64](repeating: 0, count: (count + 7) / 8)
+    for index in words.indices { words[index] = random.next() }
+    return words.withUnsafeBytes { Data($0.prefix(count)) }
   }
 }
 

@@ -16,8 +16,10 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     var text: String
     var replacement: String
     var modes = RefcountingMode.allCases
-    /// The isolation spec that notices it; nil: the random programs do.
+    /// The isolation spec that notices it; nil: random programs do.
     var spec: String?
+    /// Whether it is about blobs in the object store, which have random programs of their own.
+    var isAboutObjects: Bool { file.hasPrefix("075") }
 
     init(
       _ what: String,
@@ -179,10 +181,103 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
       "NULL;",
       modes: [.deferred]
     ),
+    Mutation(
+      "sweep: takes objects that somebody is writing",
+      "075_blob_store.sql",
+      "AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = c.hash AND u.generation = c.generation)",
+      "AND true"
+    ),
+    Mutation(
+      "sweep: takes objects that are in use after all",
+      "075_blob_store.sql",
+      "AND b.hash = d.hash AND b.object_key =",
+      "AND b.hash = d.hash AND '-' ="
+    ),
+    Mutation(
+      "sweep: a name is used again that the store was asked to delete",
+      "075_blob_store.sql",
+      "SELECT c.hash, 0, max(c.generation) + 1, count(*)",
+      "SELECT c.hash, 0, max(c.generation), count(*)"
+    ),
+    Mutation(
+      "sweep: a blob is looked for where the object was that goes",
+      "075_blob_store.sql",
+      "SET next_generation = greatest(g.next_generation, EXCLUDED.next_generation),",
+      "SET next_generation = greatest(g.next_generation, EXCLUDED.next_generation), generation = EXCLUDED.next_generation - 1,"
+    ),
+    Mutation(
+      "sweep: forgets the requests that were not answered",
+      "075_blob_store.sql",
+      "AND g.unanswered <= a.requests",
+      "AND true"
+    ),
+    Mutation(
+      "upload: the blob is looked for where its last object was",
+      "075_blob_store.sql",
+      "OR EXISTS (SELECT FROM public.jam_blob_objects AS o WHERE o.hash = e.hash)",
+      "OR false"
+    ),
+    Mutation(
+      "upload: one that ends after another takes its place",
+      "075_blob_store.sql",
+      "l.is_first AND (a.hash IS NOT NULL OR m.hash IS NOT NULL) AS is_used",
+      "l.is_first AS is_used"
+    ),
+    Mutation(
+      "upload: begins while the sweep claims",
+      "075_blob_store.sql",
+      "PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 512 + (pg_catalog.hashtext(jam_blob_upload_begin.hash) & 255));",
+      "",
+      spec: "blob-upload-sweep"
+    ),
+    Mutation(
+      "upload: what is given up is not queued",
+      "075_blob_store.sql",
+      "l.size FROM leases AS l\n",
+      "l.size FROM leases AS l WHERE false\n",
+      spec: "blob-upload-upload"
+    ),
+    Mutation(
+      "offload: what was written for nothing is not queued",
+      "075_blob_store.sql",
+      "WHERE NOT e.is_used AND e.outcome <> 'busy'",
+      "WHERE false",
+      spec: "blob-offload-cleanup"
+    ),
+    Mutation(
+      "offload: does not see that somebody else is at it",
+      "075_blob_store.sql",
+      "AND u.is_offload AND u.expires_at > pg_catalog.clock_timestamp()",
+      "AND false",
+      spec: "blob-offload-offload"
+    ),
+    Mutation(
+      "offload: moves what has moved already",
+      "075_blob_store.sql",
+      "JOIN held AS h ON h.hash = l.hash AND h.size = l.size",
+      "JOIN held AS h ON h.hash = l.hash",
+      spec: "blob-offload-put"
+    ),
+    Mutation(
+      "offload: waits for a submit",
+      "075_blob_store.sql",
+      "WHERE b.hash IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)\n    FOR NO KEY UPDATE SKIP LOCKED",
+      "WHERE b.hash IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)\n    FOR NO KEY UPDATE",
+      modes: [.immediate],
+      spec: "blob-offload-submit"
+    ),
+    Mutation(
+      "restore: waits for a submit",
+      "075_blob_store.sql",
+      "WHERE b.hash = jam_blob_restore.hash\n  FOR NO KEY UPDATE SKIP LOCKED",
+      "WHERE b.hash = jam_blob_restore.hash\n  FOR NO KEY UPDATE",
+      modes: [.immediate],
+      spec: "blob-restore"
+    ),
   ]
 
   @Test("It is noticed", arguments: mutations)
-  func isNoticed(mutation: Mutation) throws {
+  func isNoticed(mutation: Mutation) async throws {
     for mode in mutation.modes {
       let database = try TestDatabase(mode)
       var files = MigrationGenerator.files(for: database.model)
@@ -190,8 +285,14 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
       try #require(files[index].text.contains(mutation.text), "\(mode.rawValue): the text to break is not there")
       let broken = files[index].text.replacing(mutation.text, with: mutation.replacement)
       files[index] = MigrationFile(path: mutation.file, text: broken)
-      let noticed =
-        try mutation.spec.map { try difference(in: $0, mode, database, files) } ?? failure(of: database, files)
+      let noticed: String? =
+        if let spec = mutation.spec {
+          try difference(in: spec, mode, database, files)
+        } else if mutation.isAboutObjects {
+          try await failureWithObjects(of: database, files)
+        } else {
+          try failure(of: database, files)
+        }
       #expect(noticed != nil, "\(mode.rawValue): nothing fails")
       if let noticed { print("mutation, \(mode.rawValue): \(mutation.testDescription): \(noticed)") }
     }
@@ -203,6 +304,22 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     let runner = try ProgramRunner(database: database, files: files)
     for seed in UInt64(1)...150 {
       do { try runner.run(Program(seed: seed)) } catch { return "program \(seed): \("\(error)".prefix(160))" }
+    }
+    return nil
+  }
+
+  /// The same for programs that move blobs.
+  private func failureWithObjects(of database: TestDatabase, _ files: [MigrationFile]) async throws -> String? {
+    _ = try database.migrator(files).up()
+    try database.retention.setPolicy("offload_threshold_bytes", to: "0")
+    for seed in UInt64(1)...1000 {
+      do {
+        try await withDirectoryStore { directory in
+          try await BlobProgram(seed: seed, database: database, base: directory).run()
+        }
+      } catch {
+        return "program \(seed): \("\(error)".prefix(160))"
+      }
     }
     return nil
   }

@@ -50,6 +50,43 @@ final class Workload: Sendable {
     }
   }
 
+  /// Starts a client that works with blobs of these contents only.
+  func start(blobs contents: [Data], seed: UInt64) {
+    let random = Mutex(SeededGenerator(seed: seed))
+    loop { [self] connection in
+      let (content, choice) = random.withLock { random in
+        (contents[Int.random(in: 0..<contents.count, using: &random)], Int.random(in: 0..<10, using: &random))
+      }
+      switch choice {
+      case 0..<4: try put(content, on: connection)
+      case 4..<7:
+        try connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+        let missing = try connection.query("SELECT jam_touch_preimages(ARRAY[$1])", content.digest).rows
+        if !missing.isEmpty { try put(content, on: connection) }
+        // Of tomorrow, so that no collection takes the package.
+        try database.submit([content.digest], age: "-1 days", on: connection)
+        try connection.execute("COMMIT")
+      default:
+        _ = try connection.query(
+          "DELETE FROM jam_work_packages WHERE id = (SELECT id FROM jam_work_packages LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        )
+      }
+      counts.withLock { $0.otherEvents += 1 }
+    }
+  }
+
+  private func put(_ content: Data, on connection: Connection) throws {
+    _ = try connection.query(
+      """
+      INSERT INTO jam_preimages (hash, size, data, refcount) VALUES ($1, $2::bigint, $3::bytea, 1)
+      ON CONFLICT (hash) DO UPDATE SET refcount = jam_preimages.refcount + 1, size = EXCLUDED.size, data = EXCLUDED.data
+      """,
+      content.digest,
+      content.count,
+      content
+    )
+  }
+
   /// Starts a client that repeats a statement of the retention's own.
   func start(_ body: @escaping @Sendable (Connection) throws -> Void) {
     loop { try body($0) }
