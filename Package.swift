@@ -83,7 +83,13 @@ let package = Package(
       ]
     ),
     .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
-    .testTarget(name: "CommandTests", dependencies: ["jam-retention", "EmbeddedPostgres"]),
+    .testTarget(
+      name: "CommandTests",
+      dependencies: [
+        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "jam-retention",
+        .product(name: "Crypto", package: "swift-crypto"),
+      ]
+    ),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -172,17 +172,17 @@ public final class Connection: Sendable {
     }
   }
 
-  /// The first column of the next row, in PostgreSQL's binary format (of a `bytea`: its bytes); nil after the last row.
+  /// What the body makes of the first column of the next row; nil after the last row.
   ///
-  /// A NULL counts as empty.
-  public func nextStreamedValue() throws -> [UInt8]? {
+  /// - Parameter read: gets the value in PostgreSQL's binary format (of a `bytea`: its bytes), where it is in memory until
+  ///   the body returns. A NULL counts as empty.
+  public func nextStreamedValue<Value: Sendable>(_ read: (UnsafeRawBufferPointer) -> Value) throws -> Value? {
     try withConnection { connection in
       guard let result = PQgetResult(connection) else { return nil }
       defer { PQclear(result) }
       switch PQresultStatus(result) {
       case PGRES_SINGLE_TUPLE:
-        guard let value = PQgetvalue(result, 0, 0) else { return [] }
-        return Array(UnsafeRawBufferPointer(start: value, count: Int(PQgetlength(result, 0, 0))))
+        return read(UnsafeRawBufferPointer(start: PQgetvalue(result, 0, 0), count: Int(PQgetlength(result, 0, 0))))
       case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
         PQclear(Self.lastResult(of: connection))
         return nil
@@ -194,8 +194,11 @@ public final class Connection: Sendable {
     }
   }
 
-  /// Ends a stream early: the server gives the statement up.
+  /// Ends a stream early: the server gives the statement up. Nothing happens when none is open.
   public func abandonStream() {
+    // The cancellation takes a connection of its own.
+    let isOpen = try? withConnection { PQtransactionStatus($0) == PQTRANS_ACTIVE }
+    guard isOpen == true else { return }
     cancel()
     try? withConnection { connection in PQclear(Self.lastResult(of: connection)) }
   }

@@ -39,6 +39,8 @@ struct Fsck: ParsableCommand {
       var findings = 0
       let result = try await store.fsck(chosen, progress: progress) { finding in
         findings += finding.kind == .foreign ? 0 : 1
+        // The two share a terminal.
+        progress?.finish()
         format.show(
           "\(finding.kind.rawValue): \(finding.key), \(finding.size) bytes",
           json: [

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// The built program, run as a user runs it.
-struct Command {
+final class Command {
   struct Result {
     let status: Int32
     let output: String
@@ -13,31 +13,50 @@ struct Command {
   }
 
   /// It lies beside the test bundle.
-  private static let program = Bundle.main.bundleURL.appending(path: "jam-retention")
+  private static let program = Bundle.main.bundleURL.appending(path: "jam-retention").path
 
-  /// Runs it in an environment without any setting of whoever runs the tests.
-  static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
-    let folder = try TemporaryFolder()
+  private let folder: TemporaryFolder
+  private let process = Process()
+
+  var processID: pid_t { process.processIdentifier }
+
+  /// Starts it in an environment without any setting of whoever runs the tests.
+  ///
+  /// - Parameters:
+  ///   - shell: what a shell does first, in the same process.
+  ///   - input: standard input.
+  init(_ arguments: [String], environment: [String: String] = [:], shell: String = "", input: Data = Data()) throws {
+    folder = try TemporaryFolder()
+    let path = folder.path
+    try input.write(to: URL(filePath: "\(path)/input"))
     let files = try ["output", "error"].map { name in
       try FileHandle(forWritingTo: URL(filePath: try folder.file(name, "")))
     }
-    let process = Process()
-    process.executableURL = program
-    process.arguments = arguments
+    process.executableURL = URL(filePath: "/bin/sh")
+    process.arguments = ["-c", "\(shell)\nexec \"$0\" \"$@\"", Self.program] + arguments
     process.environment = ProcessInfo.processInfo.environment.filter { name, _ in
-      !["PG", "RUNTIME_JAM_", "JAM_RETENTION_", "DATABASE_URL"].contains(where: name.hasPrefix)
+      !["PG", "RUNTIME_JAM_", "JAM_RETENTION_", "DATABASE_URL", "AWS_"].contains(where: name.hasPrefix)
     }.merging(environment) { $1 }
     process.standardOutput = files[0]
     process.standardError = files[1]
-    process.standardInput = FileHandle.nullDevice
+    process.standardInput = try FileHandle(forReadingFrom: URL(filePath: "\(path)/input"))
     try process.run()
-    process.waitUntilExit()
     try files.forEach { try $0.close() }
+  }
+
+  /// Waits for its end.
+  func end() throws -> Result {
+    process.waitUntilExit()
     return Result(
       status: process.terminationStatus,
       output: try String(contentsOfFile: "\(folder.path)/output", encoding: .utf8),
       error: try String(contentsOfFile: "\(folder.path)/error", encoding: .utf8)
     )
+  }
+
+  /// Runs it to its end.
+  static func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Result {
+    try Command(arguments, environment: environment).end()
   }
 }
 

@@ -47,6 +47,7 @@ import Testing
         surroundings.addresses = ["\(configuration.bucket).\(EmbeddedSeaweed.domain)": "127.0.0.1"]
       case .moto: configuration = try await StoreServer.motoConfiguration()
       }
+      configuration.multipartThreshold = 5 << 20
       configuration.partSize = 5 << 20
       folder = nil
       let client = try S3Client(configuration, surroundings)

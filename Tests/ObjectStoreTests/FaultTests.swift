@@ -34,6 +34,7 @@ import Testing
     ) async throws {
       let server = try await StoreServer.startedSeaweed()
       var configuration = try await StoreServer.seaweedConfiguration()
+      configuration.multipartThreshold = 5 << 20
       configuration.partSize = 5 << 20
       configuration.retries = S3RetryPolicy(attempts: 4, firstPause: .seconds(1), longestPause: .seconds(10))
       bucket = configuration.bucket
@@ -166,7 +167,6 @@ import Testing
     let large = bytes(40 << 20)
     var configuration = try await StoreServer.seaweedConfiguration()
     configuration.endpoint = fixture.proxy.endpoint
-    configuration.partSize = 64 << 20
     configuration.stallTimeout = .milliseconds(300)
     configuration.retries.attempts = 2
     let store = try S3Client(configuration)

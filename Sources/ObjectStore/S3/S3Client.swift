@@ -11,9 +11,11 @@ import NIOHTTP1
 public final class S3Client: ObjectStore {
   private static let pageSize = 1000
   private static let mostParts: Int64 = 10_000
+  private static let longestTagged: Int64 = 1 << 20
   private static let defaultContentType = "application/octet-stream"
 
   let connection: S3Connection
+  private let multipartThreshold: Int
   private let partSize: Int
   private let concurrentParts: Int
   private let budget: PartBudget
@@ -27,6 +29,7 @@ public final class S3Client: ObjectStore {
 
   init(_ configuration: S3Configuration, _ surroundings: S3Surroundings) throws {
     connection = try S3Connection(configuration, surroundings)
+    multipartThreshold = configuration.multipartThreshold
     partSize = max(1, configuration.partSize)
     concurrentParts = max(1, configuration.concurrentParts)
     budget = PartBudget(configuration.concurrentParts)
@@ -37,16 +40,19 @@ public final class S3Client: ObjectStore {
   public func put(_ key: String, _ content: ObjectContent, contentType: String) async throws {
     let operation = doing("store", key)
     try ObjectKey.check(key, doing: operation)
-    guard content.size > Int64(partSize) else {
+    guard content.size > Int64(multipartThreshold) else {
+      // To compute the tag of a large content takes longer than to ask the store for its size.
+      let tag = content.size <= Self.longestTagged ? EntityTag() : nil
       let request = S3Request(
         method: .PUT,
         key: key,
         headers: [(name: "content-type", value: contentType)],
-        body: .content(content),
+        body: .content(tag?.computed(from: content) ?? content),
         operation: operation
       )
-      _ = try await connection.send(request)
-      return
+      let answer = try await connection.send(request)
+      if tag?.matches(answer.first(name: "etag")) == true { return }
+      return try await confirm(key, content.size, operation)
     }
     do {
       try await putInParts(key, content, contentType)
@@ -265,12 +271,17 @@ public final class S3Client: ObjectStore {
       _ = await Task { try await self.abort(key, upload, operation) }.result
       throw error
     }
+    try await confirm(key, content.size, operation)
+  }
+
+  /// Asks the store whether it has the whole object.
+  private func confirm(_ key: String, _ size: Int64, _ operation: String) async throws {
     let stored = try await head(key)
-    guard stored?.size == content.size else {
+    guard stored?.size == size else {
       throw ObjectStoreError(
         .contentMismatch,
         doing: operation,
-        "the store has \(stored.map { "\($0.size)" } ?? "no") bytes of \(content.size)"
+        "the store has \(stored.map { "\($0.size)" } ?? "no") bytes of \(size)"
       )
     }
   }

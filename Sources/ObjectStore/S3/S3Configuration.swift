@@ -18,8 +18,11 @@ public struct S3Configuration: Sendable {
   public var retries: S3RetryPolicy
   /// Without a byte sent or received for so long, a request has failed.
   public var stallTimeout: Duration
-  /// A larger content is uploaded in parts of this many bytes, each of which is held in memory while it is sent; at least
-  /// 5 MiB on AWS. It grows where a content would have more than 10,000 parts.
+  /// A content of more bytes than this is uploaded in parts; a smaller one in one request, all of which is repeated where it
+  /// fails. AWS takes 5 GiB in one request.
+  public var multipartThreshold: Int
+  /// The bytes of a part, each of which is held in memory while it is sent; at least 5 MiB on AWS. It grows where a content
+  /// would have more than 10,000 parts.
   public var partSize: Int
   /// How many parts this client holds in memory and sends at once, over all uploads.
   public var concurrentParts: Int
@@ -37,6 +40,8 @@ public struct S3Configuration: Sendable {
     self.credentials = credentials
     retries = S3RetryPolicy()
     stallTimeout = .seconds(30)
+    // As the Amazon S3 User Guide advises ("Uploading and copying objects using multipart upload").
+    multipartThreshold = 100 << 20
     partSize = 5 << 20
     concurrentParts = 3
   }

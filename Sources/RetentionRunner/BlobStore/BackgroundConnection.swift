@@ -18,6 +18,7 @@ final class BackgroundConnection: Sendable {
   }
 
   /// Runs calls on the connection, and returns what they return.
+  @discardableResult
   func run<Value: Sendable>(_ body: @escaping @Sendable (Connection) throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
       queue.async { [connection] in continuation.resume(with: Result { try body(connection) }) }
@@ -38,7 +39,7 @@ final class BackgroundConnection: Sendable {
         hasBegun = true
         return try await run { connection in
           if isFirst { try connection.beginStreaming(sql, parameters: parameters) }
-          return try connection.nextStreamedValue().map(ByteBuffer.init(bytes:))
+          return try connection.nextStreamedValue { ByteBuffer(bytes: $0) }
         }
       }
     })

@@ -111,14 +111,10 @@ extension BlobStore {
       }
     }
     do {
-      for row in rows where try row.string("outcome") == "upload" {
+      let uploads = try rows.filter { try $0.string("outcome") == "upload" }
+      for (row, content) in zip(uploads, try await contents(of: uploads, on: connection)) {
         try Task.checkCancellation()
-        let (hash, upload, size) = (try row.string("hash"), try row.int("upload_id"), Int64(try row.int("size")))
-        let content = ObjectContent(size: size, sha256: hash) { range in
-          // A part of it is never asked for: an upload in parts is cut from one stream.
-          try await connection.abandonStream()
-          return inlineContent(of: hash, from: range.lowerBound, on: connection)
-        }
+        let (hash, upload, size) = (content.sha256, try row.int("upload_id"), Int64(try row.int("size")))
         do {
           try await store(content, as: row.string("object_key"), row.string("media_type"), progress, at: rate)
           written[upload] = size
@@ -144,6 +140,21 @@ extension BlobStore {
     }
     summary.add(try await finish(written, on: connection))
     return summary
+  }
+
+  /// The contents of the rows of a batch: one is read while it is sent, of several the batch is small.
+  private func contents(of uploads: [Row], on connection: BackgroundConnection) async throws -> [ObjectContent] {
+    let hashes = try uploads.map { try $0.string("hash") }
+    guard uploads.count > 1 else {
+      return try zip(uploads, hashes).map { row, hash in
+        ObjectContent(size: Int64(try row.int("size")), sha256: hash) { range in
+          // A part of it is never asked for: an upload in parts is cut from one stream.
+          try await connection.abandonStream()
+          return inlineContent(of: hash, from: range.lowerBound, on: connection)
+        }
+      }
+    }
+    return zip(hashes, try await inlineContents(of: hashes, on: connection)).map { ObjectContent($1, sha256: $0) }
   }
 
   /// Ends the uploads of objects that the store has confirmed.

@@ -3,6 +3,7 @@ import NIOCore
 import ObjectStore
 import Postgres
 import SafeSQL
+import Synchronization
 
 extension BlobStore {
   /// What became of a content that was put.
@@ -124,7 +125,7 @@ extension BlobStore {
   /// Seconds that an upload may take: a quarter of an hour, and more where it is large, at 256 KiB a second.
   static func leaseSeconds(_ bytes: Int64) -> Int { 900 + Int(bytes >> 18) }
 
-  /// Writes an object, and asks the store whether it has it.
+  /// Writes an object, and returns when the store has confirmed it.
   func store(
     _ content: ObjectContent,
     as objectKey: String,
@@ -132,24 +133,27 @@ extension BlobStore {
     _ progress: TransferProgress?,
     at rate: RateLimit? = nil
   ) async throws {
+    let sent = Mutex<Int64>(0)
     let counted = ObjectContent(size: content.size, sha256: content.sha256) { range in
+      // What an attempt has sent that failed does not count.
+      let failed = sent.withLock { sent in
+        defer { sent = 0 }
+        return sent
+      }
+      progress?.add(bytes: -failed)
       let pieces = try await content.open(range)
       return ByteStream(
         pieces.map { piece in
-          try await rate?.pass(piece.readableBytes)
-          progress?.add(bytes: Int64(piece.readableBytes))
+          let count = piece.readableBytes
+          try await rate?.pass(count)
+          sent.withLock { $0 += Int64(count) }
+          progress?.add(bytes: Int64(count))
           return piece
         }
       )
     }
-    let name = prefix + objectKey
-    try await objects.put(name, counted, contentType: mediaType.isEmpty ? "application/octet-stream" : mediaType)
-    let size = try await objects.head(name)?.size
-    guard size == content.size else {
-      throw RunnerError(
-        "the object store has confirmed \(name), but shows \(size.map { "\($0) bytes" } ?? "no such object") instead of \(content.size) bytes"
-      )
-    }
+    let contentType = mediaType.isEmpty ? "application/octet-stream" : mediaType
+    try await objects.put(prefix + objectKey, counted, contentType: contentType)
   }
 
   /// What became of each upload.

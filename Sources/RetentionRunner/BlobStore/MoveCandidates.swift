@@ -11,9 +11,9 @@ actor MoveCandidates {
   }
 
   private static let page = 1000
-  /// A batch is begun and ended in one call each, which pays for small blobs; a large one is a batch of its own.
+  /// A batch is begun, read and ended in one call each, which pays for small blobs; a large one is a batch of its own.
   private static let batchCount = 16
-  private static let batchBytes: Int64 = 4 << 20
+  private static let batchBytes: Int64 = 1 << 20
 
   private let connection: BackgroundConnection
   private var waiting: ArraySlice<Candidate> = []
