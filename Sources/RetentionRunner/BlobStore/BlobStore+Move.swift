@@ -124,7 +124,12 @@ extension BlobStore {
           await abort([upload], on: connection)
           open.removeAll { $0 == upload }
           let place = try await location(of: hash, on: connection)
-          if let place, place.objectKey == nil {
+          // A row that went and came back is no damaged one.
+          let damaged = try await connection.query(
+            "SELECT FROM \(table) AS b WHERE b.\(key) = \(asKey("$1")) AND encode(sha256(b.\(data)), 'hex') <> $1",
+            hash
+          )
+          if !damaged.isEmpty {
             logger.warning("blob not moved", metadata: ["hash": "\(hash)", "error": "\(error)"])
             summary.failed += 1
           } else {
