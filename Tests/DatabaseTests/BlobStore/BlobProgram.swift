@@ -15,6 +15,7 @@ actor BlobProgram {
 
   /// An upload of a client of its own, between its begin and its end.
   private struct Upload {
+    var isWritten = false
     let id: Int
     let objectKey: String
     let content: Data
@@ -26,7 +27,6 @@ actor BlobProgram {
     let objectKey: String
   }
 
-  private static let steps = 24
   private static let grace = -60.0
 
   private let test: TestBlobStore
@@ -34,6 +34,8 @@ actor BlobProgram {
   private let store: UnreliableStore
   private let fate: Fate
   private let contents: [Data]
+  /// Whether only clients and sweepers of their own are at work, on one blob: these meet more often, and cost less.
+  private let isOfClients: Bool
   private var uploads: [Upload] = []
   private var deletions: [Deletion] = []
   private var failure: (any Error)?
@@ -45,13 +47,14 @@ actor BlobProgram {
     self.base = base
     store = UnreliableStore(base: base, fate: fate)
     test = TestBlobStore(database: database, objects: store)
-    contents = (0..<2).map { Data(String(repeating: "\(seed) \($0) ", count: 1 + 40 * $0).utf8) }
+    isOfClients = seed % 4 != 0
+    contents = (0..<(isOfClients ? 1 : 2)).map { Data(String(repeating: "\(seed) \($0) ", count: 1 + 40 * $0).utf8) }
   }
 
   func run() async throws {
     try test.database.empty()
     await fate.mayHappen { [weak self] in await self?.interrupt() }
-    for _ in 0..<Self.steps {
+    for _ in 0..<(isOfClients ? 60 : 24) {
       try await step()
       if let failure { throw failure }
     }
@@ -65,7 +68,7 @@ actor BlobProgram {
 
   private func step() async throws {
     let content = contents[await fate.number(below: contents.count)]
-    let choice = await fate.number(below: 100)
+    let choice = isOfClients ? 45 + (await fate.number(below: 62)) : await fate.number(below: 100)
     trace.append("\(choice) \(content.digest.prefix(4))")
     do {
       try await act(choice, content)
@@ -101,7 +104,8 @@ actor BlobProgram {
     case 58..<68: try begin(content)
     case 68..<80: try await end()
     case 80..<90: try claim()
-    default: try await delete()
+    case 90..<100: try await delete()
+    default: _ = try database.connection.query("DELETE FROM jam_preimages WHERE hash = $1", content.digest)
     }
   }
 
@@ -159,16 +163,20 @@ actor BlobProgram {
 
   private func end() async throws {
     guard !uploads.isEmpty else { return }
-    let upload = uploads.remove(at: await fate.number(below: uploads.count))
-    if await fate.number(below: 4) == 0 {
+    let index = await fate.number(below: uploads.count)
+    let isAborted = await fate.number(below: 4) == 0
+    // Nothing is awaited from here on before it is taken out: another step may end uploads, too.
+    guard index < uploads.count else { return }
+    var upload = uploads.remove(at: index)
+    if isAborted {
       _ = try test.database.connection.query("SELECT jam_blob_upload_abort(ARRAY[$1::bigint])", upload.id)
-    } else {
-      try await store.put(
-        "preimages/\(upload.objectKey)",
-        ObjectContent(ByteBuffer(bytes: upload.content)),
-        contentType: ""
-      )
+    } else if upload.isWritten {
       _ = try test.database.connection.query("SELECT jam_blob_upload_complete(ARRAY[$1::bigint])", upload.id)
+    } else {
+      let content = ObjectContent(ByteBuffer(bytes: upload.content))
+      try await store.put("preimages/\(upload.objectKey)", content, contentType: "")
+      upload.isWritten = true
+      uploads.append(upload)
     }
   }
 
@@ -182,7 +190,9 @@ actor BlobProgram {
 
   private func delete() async throws {
     guard !deletions.isEmpty else { return }
-    let deletion = deletions.remove(at: await fate.number(below: deletions.count))
+    let index = await fate.number(below: deletions.count)
+    guard index < deletions.count else { return }
+    let deletion = deletions.remove(at: index)
     let failures = try await store.delete(["preimages/\(deletion.objectKey)"])
     let function =
       failures.isEmpty ? "jam_blob_deletions_done($1::bigint[])" : "jam_blob_deletions_failed($1::bigint[], '')"

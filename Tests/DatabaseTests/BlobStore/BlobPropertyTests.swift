@@ -8,7 +8,7 @@ import Testing
 /// `JAM_SEED=n` replays one program, `JAM_PROGRAMS=n` runs so many in each mode.
 @Suite struct BlobPropertyTests {
   private static let environment = ProcessInfo.processInfo.environment
-  private static let programs = environment["JAM_PROGRAMS"].flatMap(UInt64.init) ?? 40
+  private static let programs = environment["JAM_PROGRAMS"].flatMap(UInt64.init) ?? 50
 
   @Test("No blob is lost on an unreliable store, and nothing is left over", arguments: RefcountingMode.allCases)
   func programs(mode: RefcountingMode) async throws {
