@@ -1039,6 +1039,10 @@ BEGIN
     FROM lost AS o
     LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
     WHERE o.storage_class = 's3'
+      AND NOT EXISTS (
+        SELECT FROM public.jam_archived_preimages AS a
+        WHERE a.hash = o.hash AND a."generation" = coalesce(g.generation, 0)
+      )
     ON CONFLICT (hash, generation) DO NOTHING;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta) SELECT b.hash, b.refcount FROM ONLY public.jam_preimages AS b WHERE b.refcount <> 0;
@@ -1052,6 +1056,10 @@ BEGIN
     FROM ONLY public.jam_preimages AS o
     LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
     WHERE o.storage_class = 's3'
+      AND NOT EXISTS (
+        SELECT FROM public.jam_archived_preimages AS a
+        WHERE a.hash = o.hash AND a."generation" = coalesce(g.generation, 0)
+      )
     ON CONFLICT (hash, generation) DO NOTHING;
     -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -1076,6 +1084,10 @@ BEGIN
     FROM (SELECT OLD.*) AS o
     LEFT JOIN public.jam_blob_objects AS g ON g.hash = o.hash
     WHERE o.storage_class = 's3'
+      AND NOT EXISTS (
+        SELECT FROM public.jam_archived_preimages AS a
+        WHERE a.hash = o.hash AND a."generation" = coalesce(g.generation, 0)
+      )
     ON CONFLICT (hash, generation) DO NOTHING;
   END IF;
   RETURN NULL;

@@ -34,7 +34,8 @@ RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, n
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 WITH policy AS MATERIALIZED (
-  SELECT p.protected_statuses,
+  SELECT p.protected_statuses, p.archive_days > 0 AS archives,
+    now() - pg_catalog.make_interval(days => p.archive_days) AS due,
     coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.reports_retention_days, p.retention_days))) AS reports_cutoff,
     coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.packages_retention_days, p.retention_days))) AS packages_cutoff,
     coalesce($1, now() - pg_catalog.make_interval(days => coalesce(p.preimages_retention_days, p.retention_days))) AS preimages_cutoff
@@ -103,6 +104,11 @@ changes AS MATERIALIZED (
   WHERE f.created_at < w.preimages_cutoff AND f.created_at > '-infinity'
     AND (f.put_at < w.preimages_cutoff) IS NOT FALSE
     AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = f.hash AND t.put_at >= w.preimages_cutoff)
+), purged AS MATERIALIZED (
+  SELECT p.* FROM policy AS w, LATERAL (
+    SELECT a.* FROM public.jam_archive AS a
+    WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < w.due)
+  ) AS p
 )
 SELECT 'reports'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_reports AS d
 UNION ALL
@@ -115,6 +121,17 @@ UNION ALL
 SELECT 'preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d
 UNION ALL
 SELECT 'external preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d WHERE d.is_external
+UNION ALL
+SELECT 'archived rows'::text,
+  CASE WHEN w.archives THEN (SELECT count(*) FROM dying_reports AS d) + (SELECT count(*) FROM dying_attestations AS d) + (SELECT count(*) FROM dying_packages AS d) + (SELECT count(*) FROM dying_items AS d) + (SELECT count(*) FROM dying_preimages AS d) ELSE 0 END,
+  CASE WHEN w.archives THEN ((SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_reports AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_attestations AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_packages AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_items AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_preimages AS d))::bigint ELSE 0 END, NULL, NULL
+FROM (SELECT EXISTS (SELECT FROM policy AS p WHERE p.archives) AS archives) AS w
+UNION ALL
+SELECT 'archived preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d, policy AS w WHERE w.archives
+UNION ALL
+SELECT 'purged rows'::text, coalesce(sum(d.rows), 0)::bigint, coalesce(sum(d.bytes), 0)::bigint, min(d.archived_at), max(d.archived_at) FROM purged AS d
+UNION ALL
+SELECT 'purged preimages'::text, coalesce(sum(d.rows), 0)::bigint, coalesce(sum(d.bytes), 0)::bigint, min(d.archived_at), max(d.archived_at) FROM purged AS d WHERE d.data_class = 'preimages'
 $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_preview(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
 REVOKE ALL ON FUNCTION public.jam_cleanup_preview(timestamptz) FROM PUBLIC;
@@ -204,9 +221,17 @@ deleted_attestations = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'at
 deleted_packages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'packages'),
 deleted_items = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'items'),
 deleted_preimages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'preimages'),
-      freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'preimages'),
-      external_blobs = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'external preimages'),
-      external_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'external preimages'),
+      freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'preimages') - (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'archived preimages') + (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'purged preimages'),
+      external_blobs = CASE WHEN settings.archive_days > 0 THEN 0 ELSE (SELECT f.rows FROM figures AS f WHERE f.data_class = 'external preimages') END
+  + (SELECT coalesce(sum(p.external_rows), 0) FROM (SELECT a.* FROM public.jam_archive AS a
+WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))) AS p),
+      external_bytes = CASE WHEN settings.archive_days > 0 THEN 0 ELSE (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'external preimages') END
+  + (SELECT coalesce(sum(p.external_bytes), 0) FROM (SELECT a.* FROM public.jam_archive AS a
+WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))) AS p),
+      archived_rows = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'archived rows'),
+      archived_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'archived preimages'),
+      purged_rows = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'purged rows'),
+      purged_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'purged preimages'),
       finished_at = clock_timestamp()
     WHERE r.id = run_id;
   END IF;
@@ -247,13 +272,15 @@ AS $jam$
 #variable_conflict use_variable
 DECLARE
   protected text[];
+  archives  boolean;
+  kept_bytes bigint;
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
   reports_count bigint;
   attestations_count bigint;
 BEGIN
-  SELECT p.protected_statuses INTO protected FROM public.jam_retention_policy AS p;
+  SELECT p.protected_statuses, p.archive_days > 0 INTO protected, archives FROM public.jam_retention_policy AS p;
 
   SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
   FROM (
@@ -291,10 +318,45 @@ BEGIN
   AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
   AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
-  DELETE FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed);
-  GET DIAGNOSTICS attestations_count = ROW_COUNT;
-  DELETE FROM public.jam_work_reports AS r WHERE r.id = ANY (doomed);
-  GET DIAGNOSTICS reports_count = ROW_COUNT;
+  IF archives THEN
+    WITH gone AS (
+      DELETE FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed)
+      RETURNING x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
+        CASE WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_attribute AS c
+          WHERE c.attrelid = 'public.jam_attestations'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+            AND c.attname <> ALL (ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version']::name[])
+        ) THEN public.jam_other_columns(x, ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version'], ARRAY['signature', 'engine', 'engine_version']::text[]) END AS other_columns
+    ), kept AS (
+      INSERT INTO public.jam_archived_attestations (run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version)
+      SELECT run_id, pg_catalog.pg_column_size(g.report_id) + pg_catalog.pg_column_size(g.worker_id) + coalesce(pg_catalog.pg_column_size(g.signature), 0) + pg_catalog.pg_column_size(g.weight) + pg_catalog.pg_column_size(g.created_at) + coalesce(pg_catalog.pg_column_size(g.engine), 0) + coalesce(pg_catalog.pg_column_size(g.engine_version), 0), g.other_columns, g.report_id, g.worker_id, g.signature, g.weight, g.created_at, g.engine, g.engine_version
+      FROM gone AS g
+      RETURNING row_bytes AS bytes
+    )
+    SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO attestations_count, kept_bytes FROM kept AS k;
+    PERFORM public.jam_archive_add(run_id, 'attestations', attestations_count, kept_bytes);
+    WITH gone AS (
+      DELETE FROM public.jam_work_reports AS x WHERE x.id = ANY (doomed)
+      RETURNING x.id, x.package_id, x.service_id, x.refine_output_hash, x.refine_output_compact, x.traces, x.created_at,
+        CASE WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_attribute AS c
+          WHERE c.attrelid = 'public.jam_work_reports'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+            AND c.attname <> ALL (ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at']::name[])
+        ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at'], ARRAY['refine_output_compact', 'traces']::text[]) END AS other_columns
+    ), kept AS (
+      INSERT INTO public.jam_archived_reports (run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at)
+      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.package_id) + pg_catalog.pg_column_size(g.service_id) + pg_catalog.pg_column_size(g.refine_output_hash) + coalesce(pg_catalog.pg_column_size(g.refine_output_compact), 0) + coalesce(pg_catalog.pg_column_size(g.traces), 0) + pg_catalog.pg_column_size(g.created_at), g.other_columns, g.id, g.package_id, g.service_id, g.refine_output_hash, g.refine_output_compact, g.traces, g.created_at
+      FROM gone AS g
+      RETURNING row_bytes AS bytes
+    )
+    SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO reports_count, kept_bytes FROM kept AS k;
+    PERFORM public.jam_archive_add(run_id, 'reports', reports_count, kept_bytes);
+  ELSE
+    DELETE FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed);
+    GET DIAGNOSTICS attestations_count = ROW_COUNT;
+    DELETE FROM public.jam_work_reports AS r WHERE r.id = ANY (doomed);
+    GET DIAGNOSTICS reports_count = ROW_COUNT;
+  END IF;
 
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
@@ -332,13 +394,15 @@ AS $jam$
 #variable_conflict use_variable
 DECLARE
   protected text[];
+  archives  boolean;
+  kept_bytes bigint;
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
   packages_count bigint;
   items_count bigint;
 BEGIN
-  SELECT p.protected_statuses INTO protected FROM public.jam_retention_policy AS p;
+  SELECT p.protected_statuses, p.archive_days > 0 INTO protected, archives FROM public.jam_retention_policy AS p;
 
   SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
   FROM (
@@ -376,10 +440,45 @@ BEGIN
   AND (r.status = ANY (protected)) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
 
-  DELETE FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed);
-  GET DIAGNOSTICS items_count = ROW_COUNT;
-  DELETE FROM public.jam_work_packages AS r WHERE r.id = ANY (doomed);
-  GET DIAGNOSTICS packages_count = ROW_COUNT;
+  IF archives THEN
+    WITH gone AS (
+      DELETE FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed)
+      RETURNING x.id, x.package_id, x.kind, x.params_hash, x.preimage_hashes, x.max_fee, x.memo,
+        CASE WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_attribute AS c
+          WHERE c.attrelid = 'public.jam_work_items'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+            AND c.attname <> ALL (ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo']::name[])
+        ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo'], ARRAY[]::text[]) END AS other_columns
+    ), kept AS (
+      INSERT INTO public.jam_archived_items (run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo)
+      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.package_id) + pg_catalog.pg_column_size(g.kind) + pg_catalog.pg_column_size(g.params_hash) + pg_catalog.pg_column_size(g.preimage_hashes) + pg_catalog.pg_column_size(g.max_fee) + pg_catalog.pg_column_size(g.memo), g.other_columns, g.id, g.package_id, g.kind, g.params_hash, g.preimage_hashes, g.max_fee, g.memo
+      FROM gone AS g
+      RETURNING row_bytes AS bytes
+    )
+    SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO items_count, kept_bytes FROM kept AS k;
+    PERFORM public.jam_archive_add(run_id, 'items', items_count, kept_bytes);
+    WITH gone AS (
+      DELETE FROM public.jam_work_packages AS x WHERE x.id = ANY (doomed)
+      RETURNING x.id, x.service_id, x.created_by, x.nonce, x.expiry, x.signature, x.preimage_hashes, x.status, x.created_at,
+        CASE WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_attribute AS c
+          WHERE c.attrelid = 'public.jam_work_packages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+            AND c.attname <> ALL (ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at']::name[])
+        ) THEN public.jam_other_columns(x, ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at'], ARRAY['expiry', 'signature']::text[]) END AS other_columns
+    ), kept AS (
+      INSERT INTO public.jam_archived_packages (run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at)
+      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.service_id) + pg_catalog.pg_column_size(g.created_by) + pg_catalog.pg_column_size(g.nonce) + coalesce(pg_catalog.pg_column_size(g.expiry), 0) + coalesce(pg_catalog.pg_column_size(g.signature), 0) + pg_catalog.pg_column_size(g.preimage_hashes) + pg_catalog.pg_column_size(g.status) + pg_catalog.pg_column_size(g.created_at), g.other_columns, g.id, g.service_id, g.created_by, g.nonce, g.expiry, g.signature, g.preimage_hashes, g.status, g.created_at
+      FROM gone AS g
+      RETURNING row_bytes AS bytes
+    )
+    SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO packages_count, kept_bytes FROM kept AS k;
+    PERFORM public.jam_archive_add(run_id, 'packages', packages_count, kept_bytes);
+  ELSE
+    DELETE FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed);
+    GET DIAGNOSTICS items_count = ROW_COUNT;
+    DELETE FROM public.jam_work_packages AS r WHERE r.id = ANY (doomed);
+    GET DIAGNOSTICS packages_count = ROW_COUNT;
+  END IF;
 
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
@@ -416,6 +515,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 #variable_conflict use_variable
 DECLARE
+  archives     boolean;
   unreferenced text[];
   buckets      integer[];
   last_time    timestamptz;
@@ -445,24 +545,64 @@ BEGIN
   FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
   WHERE pg_try_advisory_xact_lock(2130227520, k.bucket);
 
-  WITH doomed AS MATERIALIZED (
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash = ANY (unreferenced) AND (pg_catalog.hashtext(b.hash) & 255) = ANY (buckets)
-      AND b.refcount = 0 AND b.created_at < cutoff
-      AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
+  SELECT p.archive_days > 0 INTO archives FROM public.jam_retention_policy AS p;
+  IF archives THEN
+    WITH doomed AS MATERIALIZED (
+  SELECT b.hash AS hash
+  FROM public.jam_preimages AS b
+  WHERE b.hash = ANY (unreferenced) AND (pg_catalog.hashtext(b.hash) & 255) = ANY (buckets)
+    AND b.refcount = 0 AND b.created_at < cutoff
+    AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
   AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = b.hash)
-      AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)
-      AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
-    FOR UPDATE OF b SKIP LOCKED
-  ), deleted AS (
-    DELETE FROM public.jam_preimages AS b USING doomed AS d WHERE b.hash = d.hash
-    RETURNING b.size AS bytes, b.storage_class = 's3' AS is_external
-  )
-  SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
-    coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
-  INTO blob_count, blob_bytes, object_count, object_bytes
-  FROM deleted AS d;
+    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)
+    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
+  FOR UPDATE OF b SKIP LOCKED
+), gone AS (
+  DELETE FROM public.jam_preimages AS x USING doomed AS d WHERE x.hash = d.hash
+  RETURNING x.hash, x.size, x.media_type, x.data, x.created_at, x.uploader, x.storage_class, x.refcount,
+    CASE WHEN EXISTS (
+      SELECT FROM pg_catalog.pg_attribute AS c
+      WHERE c.attrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+        AND c.attname <> ALL (ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']::name[])
+    ) THEN public.jam_other_columns(x, ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount'], ARRAY['data']::text[]) END AS other_columns
+), kept AS (
+  INSERT INTO public.jam_archived_preimages (run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount)
+  SELECT run_id, coalesce(g.size, 0), g.other_columns,
+  (SELECT t.put_at FROM public.jam_preimage_puts AS t WHERE t.hash = g.hash),
+  CASE WHEN g.storage_class = 's3' THEN coalesce(o.generation, 0) END, g.hash, g.size, g.media_type, g.data, g.created_at, g.uploader, g.storage_class, g.refcount
+  FROM gone AS g
+LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
+  RETURNING row_bytes AS bytes, "generation" IS NOT NULL AS is_external
+)
+    SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
+      coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
+    INTO blob_count, blob_bytes, object_count, object_bytes
+    FROM kept AS d;
+    PERFORM public.jam_archive_add(run_id, 'preimages', blob_count, blob_bytes, object_count, object_bytes);
+    -- Not freed yet.
+    blob_bytes := bigint '0';
+    object_count := bigint '0';
+    object_bytes := bigint '0';
+  ELSE
+    WITH doomed AS MATERIALIZED (
+  SELECT b.hash AS hash
+  FROM public.jam_preimages AS b
+  WHERE b.hash = ANY (unreferenced) AND (pg_catalog.hashtext(b.hash) & 255) = ANY (buckets)
+    AND b.refcount = 0 AND b.created_at < cutoff
+    AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
+  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = b.hash)
+    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)
+    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
+  FOR UPDATE OF b SKIP LOCKED
+), deleted AS (
+      DELETE FROM public.jam_preimages AS b USING doomed AS d WHERE b.hash = d.hash
+      RETURNING b.size AS bytes, b.storage_class = 's3' AS is_external
+    )
+    SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
+      coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
+    INTO blob_count, blob_bytes, object_count, object_bytes
+    FROM deleted AS d;
+  END IF;
 
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
@@ -491,6 +631,133 @@ END
 $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_preimages_batch(bigint, timestamptz, integer, timestamptz, text) IS 'Deletes one batch of unreferenced preimages, the oldest after the given place. Skips what others use.';
 REVOKE ALL ON FUNCTION public.jam_cleanup_preimages_batch(bigint, timestamptz, integer, timestamptz, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.jam_cleanup_purge_batch(
+  IN run_id bigint, IN cutoff timestamptz, IN batch_size integer,
+  INOUT after_time timestamptz, INOUT after_key bigint,
+  OUT outcome text, OUT failure text, OUT failure_state text
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+AS $jam$
+#variable_conflict use_variable
+DECLARE
+  due        timestamptz;
+  purged_run bigint;
+  last_time  timestamptz;
+  last_entry bigint;
+BEGIN
+  SELECT coalesce(cutoff, r.started_at - make_interval(days => p.archive_days)) INTO due
+  FROM public.jam_retention_policy AS p
+  JOIN public.jam_cleanup_runs AS r ON r.id = run_id;
+  -- The place is the run, by the time of its last entry, and the entry in it.
+  SELECT a.run_id, max(a.archived_at) INTO purged_run, last_time
+  FROM public.jam_archive AS a
+  GROUP BY a.run_id
+  HAVING max(a.archived_at) < due AND max(a.archived_at) >= after_time
+  ORDER BY 2, 1
+  LIMIT 1;
+  IF purged_run IS NULL THEN
+    outcome := 'done';
+    RETURN;
+  END IF;
+  IF last_time > after_time OR after_key IS NULL THEN
+    after_key := bigint '0';
+  END IF;
+
+  SELECT max(l.entry) INTO last_entry
+  FROM (
+    SELECT e.entry
+    FROM (
+      (SELECT a."entry" AS entry FROM public.jam_archived_reports AS a
+        WHERE a.run_id = purged_run AND a."entry" > after_key ORDER BY a."entry" LIMIT batch_size)
+      UNION ALL
+      (SELECT a."entry" AS entry FROM public.jam_archived_attestations AS a
+        WHERE a.run_id = purged_run AND a."entry" > after_key ORDER BY a."entry" LIMIT batch_size)
+      UNION ALL
+      (SELECT a."entry" AS entry FROM public.jam_archived_packages AS a
+        WHERE a.run_id = purged_run AND a."entry" > after_key ORDER BY a."entry" LIMIT batch_size)
+      UNION ALL
+      (SELECT a."entry" AS entry FROM public.jam_archived_items AS a
+        WHERE a.run_id = purged_run AND a."entry" > after_key ORDER BY a."entry" LIMIT batch_size)
+      UNION ALL
+      (SELECT a."entry" AS entry FROM public.jam_archived_preimages AS a
+        WHERE a.run_id = purged_run AND a."entry" > after_key ORDER BY a."entry" LIMIT batch_size)
+    ) AS e
+    ORDER BY e.entry
+    LIMIT batch_size
+  ) AS l;
+  outcome := 'more';
+  IF last_entry IS NULL THEN
+    -- On to the next run. A batch that was skipped waits for the next cleanup.
+    IF NOT EXISTS (SELECT FROM public.jam_archive_contents AS c WHERE c.run_id = purged_run) THEN
+      DELETE FROM public.jam_archive AS a WHERE a.run_id = purged_run;
+      UPDATE public.jam_cleanup_runs AS r SET purged_at = clock_timestamp() WHERE r.id = purged_run;
+    END IF;
+    after_time := last_time + interval '1 microsecond';
+    after_key := bigint '0';
+    RETURN;
+  END IF;
+
+  -- A sweep that looks now would take the objects for needed and forget them.
+  PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, k.bucket)
+  FROM (SELECT DISTINCT 512 + (pg_catalog.hashtext(s.hash) & 255) AS bucket FROM (SELECT a.hash AS hash, a."generation" AS generation, a.size AS size
+  FROM public.jam_archived_preimages AS a
+  WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry AND a."generation" IS NOT NULL) AS s ORDER BY 1) AS k;
+  INSERT INTO public.jam_blob_deletions (hash, generation, size)
+  SELECT DISTINCT ON (o.hash, o.generation) o.hash, o.generation, o.size
+  FROM (
+    SELECT a.hash AS hash, a."generation" AS generation, a.size AS size
+    FROM public.jam_archived_preimages AS a
+    WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry AND a."generation" IS NOT NULL
+  ) AS o
+  ON CONFLICT (hash, generation) DO NOTHING;
+
+  WITH given_up AS MATERIALIZED (
+    SELECT c.data_class, count(*) AS rows, sum(c.bytes) AS bytes, count(*) FILTER (WHERE c.is_external) AS external_rows,
+      coalesce(sum(c.bytes) FILTER (WHERE c.is_external), 0) AS external_bytes
+    FROM public.jam_archive_contents AS c
+    WHERE c.run_id = purged_run AND c.entry > after_key AND c.entry <= last_entry
+    GROUP BY c.data_class
+  ), totals AS (
+    UPDATE public.jam_archive AS a
+    SET rows = a.rows - g.rows, bytes = a.bytes - g.bytes, external_rows = a.external_rows - g.external_rows,
+      external_bytes = a.external_bytes - g.external_bytes
+    FROM given_up AS g
+    WHERE a.run_id = purged_run AND a.data_class = g.data_class
+  )
+  UPDATE public.jam_cleanup_runs AS r
+  SET batches = r.batches + 1, purged_rows = r.purged_rows + f.rows, purged_bytes = r.purged_bytes + f.bytes,
+    freed_bytes = r.freed_bytes + f.bytes, external_blobs = r.external_blobs + f.external_rows,
+    external_bytes = r.external_bytes + f.external_bytes
+  FROM (
+    SELECT sum(g.rows) AS rows, coalesce(sum(g.bytes) FILTER (WHERE g.data_class = 'preimages'), 0) AS bytes,
+      sum(g.external_rows) AS external_rows, sum(g.external_bytes) AS external_bytes
+    FROM given_up AS g
+  ) AS f
+  WHERE r.id = run_id;
+  DELETE FROM public.jam_archived_reports AS a WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry;
+  DELETE FROM public.jam_archived_attestations AS a WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry;
+  DELETE FROM public.jam_archived_packages AS a WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry;
+  DELETE FROM public.jam_archived_items AS a WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry;
+  DELETE FROM public.jam_archived_preimages AS a WHERE a.run_id = purged_run AND a."entry" > after_key AND a."entry" <= last_entry;
+  after_time := last_time;
+  after_key := last_entry;
+EXCEPTION
+  WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    -- Where the batch would have ended: after the last attempt the caller goes on from there.
+    after_time := coalesce(last_time, after_time);
+    after_key := coalesce(last_entry, after_key);
+    outcome := 'retry';
+    failure := SQLERRM;
+    failure_state := SQLSTATE;
+  WHEN OTHERS THEN
+    outcome := 'failed';
+    failure := SQLERRM;
+    failure_state := SQLSTATE;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_cleanup_purge_batch(bigint, timestamptz, integer, timestamptz, bigint) IS 'Takes one batch of older runs out of the archive, after the given place, and queues its objects for deletion. cutoff NULL: archive_days before the run.';
+REVOKE ALL ON FUNCTION public.jam_cleanup_purge_batch(bigint, timestamptz, integer, timestamptz, bigint) FROM PUBLIC;
 
 CREATE OR REPLACE PROCEDURE public.jam_cleanup_next_transaction()
 LANGUAGE plpgsql
@@ -533,6 +800,8 @@ DECLARE
   packages_key uuid;
   preimages_time timestamptz := timestamptz '-infinity';
   preimages_key text;
+  purge_time timestamptz := timestamptz '-infinity';
+  purge_key bigint;
 BEGIN
   IF cutoff > pg_catalog.now() THEN
     RAISE EXCEPTION 'cutoff % is in the future', cutoff
@@ -668,6 +937,40 @@ BEGIN
       attempts := 0;
       preimages_time := batch.after_time;
       preimages_key := batch.after_key;
+    END LOOP;
+
+    -- purge
+    attempts := 0;
+    LOOP
+      CALL public.jam_cleanup_next_transaction();
+      IF NOT public.jam_cleanup_hold(run_id) THEN
+        EXIT work;
+      END IF;
+      IF pg_catalog.clock_timestamp() >= run.deadline THEN
+        result := 'partial';
+        problem := 'max_duration is over';
+        EXIT work;
+      END IF;
+      PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+      SELECT b.* INTO batch FROM public.jam_cleanup_purge_batch(run_id, NULL, run.batch_size, purge_time, purge_key) AS b;
+      EXIT WHEN batch.outcome = 'done';
+      IF batch.outcome = 'failed' THEN
+        result := 'failed';
+        problem := batch.failure;
+        problem_state := batch.failure_state;
+        EXIT work;
+      END IF;
+      IF batch.outcome = 'retry' THEN
+        attempts := attempts + 1;
+        CONTINUE WHEN attempts < 3;
+        -- After three attempts this batch waits for the next run; where its end is unknown, so does the whole class.
+        result := 'partial';
+        problem := pg_catalog.format('a batch of %s was skipped: %s', 'purge', batch.failure);
+        EXIT WHEN batch.after_key IS NOT DISTINCT FROM purge_key;
+      END IF;
+      attempts := 0;
+      purge_time := batch.after_time;
+      purge_key := batch.after_key;
     END LOOP;
   END work;
 

@@ -170,12 +170,14 @@ private struct Validation {
 
   /// What the retention itself puts among the tables, views and sequences of the schema.
   private var generatedRelations: Set<String> {
-    let names = [
-      "reference_ledger", "storage_ledger", "unresolved_references", "\(model.blobs.singular)_puts",
-      "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
-      "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
-      "blob_uploads", "blob_deletions", "blob_objects", "blob_locations",
-    ]
+    let names =
+      [
+        "reference_ledger", "storage_ledger", "unresolved_references", "\(model.blobs.singular)_puts",
+        "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
+        "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
+        "blob_uploads", "blob_deletions", "blob_objects", "blob_locations", "blob_needed_objects", "archive",
+        "archive_contents", "archive_entries",
+      ] + (model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [model.blobs.plural]).map { "archived_\($0)" }
     return Set(names.map { model.prefix + $0 })
   }
 
@@ -214,7 +216,7 @@ private struct Validation {
 
   private mutating func checkBlobs() {
     let blobs = model.blobs
-    checkWord(blobs.plural, "blobs.plural", reserved: "rows")
+    checkWord(blobs.plural, "blobs.plural", reserved: ["rows", "purge"])
     checkWord(blobs.singular, "blobs.singular")
     guard let table = find(blobs.table, at: "blobs.table") else { return }
     require(["text", "bytea"], blobs.key, in: table, at: "blobs.key")
@@ -261,9 +263,9 @@ private struct Validation {
 
   // MARK: Classes
 
-  /// - Parameter reserved: a word that would make a name twice in one generated object.
-  private mutating func checkWord(_ word: String, _ path: String, reserved: String? = nil) {
-    if word == reserved { add(path, "\"\(word)\" would make a name that the retention uses itself") }
+  /// - Parameter reserved: words that would make a name twice in one generated object.
+  private mutating func checkWord(_ word: String, _ path: String, reserved: [String] = []) {
+    if reserved.contains(word) { add(path, "\"\(word)\" would make a name that the retention uses itself") }
     let scalars = word.unicodeScalars
     let isWord =
       scalars.count <= 20 && scalars.first.map { ("a"..."z").contains($0) } == true
@@ -272,7 +274,7 @@ private struct Validation {
   }
 
   private mutating func check(_ dataClass: DataClass, at path: String) {
-    checkWord(dataClass.name, "\(path).name", reserved: "given")
+    checkWord(dataClass.name, "\(path).name", reserved: ["given", "purge"])
     guard let table = find(dataClass.table, at: "\(path).table") else { return }
     if table.primaryKey.count > 1 {
       add(

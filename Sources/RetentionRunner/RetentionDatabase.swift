@@ -72,11 +72,14 @@ public struct RetentionDatabase: Sendable {
     logger.log(level: level, "cleanup", metadata: common.merging(metadata) { $1 })
   }
 
-  /// What the procedure does not return: whether the policy made it a dry run, and what it left for the next. Nothing for
-  /// a role that may not read it.
+  /// What the procedure does not return: whether the policy made it a dry run, what it left for the next, and what went
+  /// into the archive and out of it. Nothing for a role that may not read it.
   private func runMetadata(_ id: Int) -> Logger.Metadata {
     let runs = names.qualified("cleanup_runs")
-    let run = try? connection.query("SELECT dry_run, busy_rows FROM \(runs) WHERE id = $1", id)
+    let run = try? connection.query(
+      "SELECT dry_run, busy_rows, archived_rows, archived_bytes, purged_rows, purged_bytes FROM \(runs) WHERE id = $1",
+      id
+    )
     return run?.first?.metadata ?? [:]
   }
 
@@ -121,6 +124,17 @@ public struct RetentionDatabase: Sendable {
   @discardableResult
   public func setPolicy(_ column: String, to value: String?, origin: ConfigurationOrigin? = nil) throws -> PolicyChange?
   {
+    let change = try writePolicy(column, to: value, origin: origin)
+    if let change { log(change) }
+    return change
+  }
+
+  func log(_ change: PolicyChange) {
+    logger.info("policy changed", metadata: change.metadata)
+  }
+
+  /// ``setPolicy(_:to:origin:)`` without a word.
+  func writePolicy(_ column: String, to value: String?, origin: ConfigurationOrigin? = nil) throws -> PolicyChange? {
     let columns = try policy().columns.filter { $0 != "only_row" && $0 != "installed_at" }
     guard columns.contains(column) else {
       throw RunnerError(
@@ -148,9 +162,7 @@ public struct RetentionDatabase: Sendable {
       throw RunnerError("\(column) cannot be \(value ?? "NULL"): \(error)")
     }
     guard let row, row["value_before"] != row["value_after"] else { return nil }
-    let change = PolicyChange(column: column, old: row["value_before"], new: row["value_after"], origin: origin)
-    logger.info("policy changed", metadata: change.metadata)
-    return change
+    return PolicyChange(column: column, old: row["value_before"], new: row["value_after"], origin: origin)
   }
 
   /// The health checks: check_name, ok, detail, remedy.

@@ -16,6 +16,12 @@ public struct TextTable: CustomStringConvertible {
     isNumeric = columns.map { name in rows.first.map { $0.type(of: name) == .number } ?? false }
   }
 
+  /// Cells that come from no query, with a line of names above them.
+  init(columns: [(name: String, isNumeric: Bool)], rows: [[String]]) {
+    self.rows = [columns.map(\.name)] + rows
+    isNumeric = columns.map(\.isNumeric)
+  }
+
   /// `name  value` lines.
   public init(pairs: [(name: String, value: String)]) {
     rows = pairs.map { [$0.name, $0.value] }

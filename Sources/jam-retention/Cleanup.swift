@@ -26,7 +26,7 @@ struct Cleanup: ParsableCommand {
     // A line of JSON is not told from a line of progress.
     let isQuiet = quiet || options.common.log.logFormat == .json
     let row = try isQuiet ? cleanup() : progress(of: database, session).during(cleanup)
-    session.format.show(row)
+    session.format.show(row, try database.archiveFigures(ofRun: row.int("run_id")))
     let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
     if dryRun && exitCode && found { throw ExitCode.findings }
   }

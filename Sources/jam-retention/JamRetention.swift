@@ -13,7 +13,8 @@ struct JamRetention: ParsableCommand {
     abstract: "Reference-counted retention for content-addressed blobs in PostgreSQL.",
     discussion: "Exit codes: 0 done, 1 failed, 2 usage, 3 findings (dry run found work, drift, differences).",
     subcommands: [
-      Generate.self, Migrate.self, Cleanup.self, Verify.self, Repair.self, Policy.self, Status.self, DoctorCommand.self,
+      Generate.self, Migrate.self, Cleanup.self, Undo.self, Verify.self, Repair.self, Policy.self, Status.self,
+      DoctorCommand.self,
       Metrics.self, Blob.self, Offload.self, Restore.self, Sweep.self, Fsck.self, DemoCommand.self,
     ]
   )

@@ -15,10 +15,12 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
   }
 
   /// Prints one row, a line for each column.
-  func show(_ row: Row) {
+  ///
+  /// - Parameter more: further columns.
+  func show(_ row: Row, _ more: Row? = nil) {
     switch self {
-    case .text: print(TextTable(row), terminator: "")
-    case .json: print(JSONValue.object(row.json).text)
+    case .text: for row in [row, more].compactMap(\.self) { print(TextTable(row), terminator: "") }
+    case .json: print(JSONValue.object(row.json + (more?.json ?? [])).text)
     }
   }
 
@@ -33,6 +35,27 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
   /// Prints what only people need.
   func remark(_ text: String) {
     if self == .text { print(text) }
+  }
+
+  /// Prints what a change of the policy makes of the next cleanup.
+  func show(_ effect: PolicyEffect) {
+    switch self {
+    case .text:
+      print(
+        effect.lines.isEmpty
+          ? "a cleanup would delete nothing, neither now nor with this change"
+          : "what a cleanup would delete, now and with this change:\n\n\(effect.table)"
+      )
+    case .json:
+      for line in effect.lines {
+        let fields: [(name: String, value: JSONValue)] = [
+          ("kind", .string("effect")), ("data_class", .string(line.name)),
+          ("rows", .number("\(line.rowsBefore)")), ("bytes", .number("\(line.bytesBefore)")),
+          ("rows_after", .number("\(line.rowsAfter)")), ("bytes_after", .number("\(line.bytesAfter)")),
+        ]
+        print(JSONValue.object(fields).text)
+      }
+    }
   }
 
   /// Prints a change of the policy.

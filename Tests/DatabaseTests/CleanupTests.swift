@@ -236,7 +236,7 @@ import Testing
     let column = Identifier("\(prefix)retention_days")
     for days in prefix.isEmpty ? [-36500, 36500] : [1, 36500] {
       try database.connection.execute("UPDATE jam_retention_policy SET \(column) = \(days)")
-      #expect(try database.retention.preview().rows.count == 6)
+      #expect(try database.retention.preview().rows.count == 10)
       #expect(try database.retention.cleanup()["status"] == (days > 0 ? "completed" : "disabled"))
     }
     for days in [Int32.min, Int32.max] {
@@ -256,7 +256,7 @@ import Testing
     #expect(error.sqlState == "2D000" && error.context?.contains("outside BEGIN") == true)
     try database.connection.execute("ROLLBACK")
     try database.connection.execute("BEGIN READ ONLY")
-    #expect(try database.retention.preview().rows.count == 6)
+    #expect(try database.retention.preview().rows.count == 10)
     try database.connection.execute("COMMIT")
   }
 }

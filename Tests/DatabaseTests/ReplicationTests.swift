@@ -47,7 +47,7 @@ import Testing
     #expect(try subscriber.int("SELECT count(*) FROM jam_preimages") == blobs)
     let failed = try subscriber.retention.health().rows.filter { try !$0.bool("ok") }
     #expect(try failed.map { try $0.string("check_name") } == ["triggers"])
-    #expect(try subscriber.retention.preview().rows.count == 6)
+    #expect(try subscriber.retention.preview().rows.count == 10)
 
     try subscription.drop()
     #expect(try subscriber.retention.health().rows.allSatisfy { try $0.bool("ok") })

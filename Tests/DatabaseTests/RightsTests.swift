@@ -76,7 +76,7 @@ import Testing
   func readerAndOperator(mode: RefcountingMode) throws {
     try withRoles(mode) { database in
       try database.connection.execute("SET ROLE jam_reader")
-      #expect(try database.retention.preview().rows.count == 6)
+      #expect(try database.retention.preview().rows.count == 10)
       #expect(try database.retention.verify().rows.isEmpty)
       #expect(try database.retention.health().rows.allSatisfy { try $0.bool("ok") })
       #expect(try database.retention.metrics().contains("jam_preimages_bytes"))

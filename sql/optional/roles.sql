@@ -4,7 +4,7 @@
 --   Roles to grant to people and programs; none of them may log in. Apply it after the other files, and again after
 --   a file that adds an object.
 --   jam_application: submits and uploads. jam_reader: looks at metrics, runs, counts; reads no blob.
---   jam_operator: a reader who may also clean up, fold, repair and change the policy.
+--   jam_operator: a reader who may also clean up and undo it, fold, repair and change the policy.
 -- locks:
 --   none on tables
 -- rerun: safe at any time
@@ -81,8 +81,11 @@ GRANT SELECT ON
   public.jam_unresolved_references,
   public.jam_refcount_anomalies,
   public.jam_blob_locations,
+  public.jam_blob_needed_objects,
   public.jam_blob_uploads,
-  public.jam_blob_deletions
+  public.jam_blob_deletions,
+  public.jam_archive,
+  public.jam_archive_contents
 TO jam_reader;
 GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_preview,
@@ -99,9 +102,11 @@ GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_reports_batch,
   public.jam_cleanup_packages_batch,
   public.jam_cleanup_preimages_batch,
+  public.jam_cleanup_purge_batch,
   public.jam_fold_references,
   public.jam_repair_refcounts,
   public.jam_touch_preimages,
+  public.jam_undo_cleanup,
   public.jam_blob_upload_begin,
   public.jam_blob_upload_complete,
   public.jam_blob_upload_abort,
@@ -124,7 +129,8 @@ GRANT UPDATE (
   protected_statuses,
   max_delete_fraction,
   offload_threshold_bytes,
-  max_inline_bytes
+  max_inline_bytes,
+  archive_days
 ) ON public.jam_retention_policy TO jam_operator;
 
 COMMIT;

@@ -63,7 +63,13 @@ BEGIN
 'public.jam_schema_migrations',
 'public.jam_blob_uploads',
 'public.jam_blob_deletions',
-'public.jam_blob_objects'] LOOP
+'public.jam_blob_objects',
+'public.jam_archive',
+'public.jam_archived_reports',
+'public.jam_archived_attestations',
+'public.jam_archived_packages',
+'public.jam_archived_items',
+'public.jam_archived_preimages'] LOOP
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
@@ -103,12 +109,21 @@ DROP VIEW IF EXISTS public.jam_health;
 DROP VIEW IF EXISTS public.jam_metrics;
 DROP VIEW IF EXISTS public.jam_counting_triggers;
 DROP VIEW IF EXISTS public.jam_storage;
+DROP VIEW IF EXISTS public.jam_archive_contents;
+DROP VIEW IF EXISTS public.jam_blob_needed_objects;
 DROP VIEW IF EXISTS public.jam_blob_locations;
 DROP FUNCTION IF EXISTS public.jam_cleanup_start;
 DROP FUNCTION IF EXISTS public.jam_cleanup_hold;
 DROP FUNCTION IF EXISTS public.jam_cleanup_reports_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_packages_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_preimages_batch;
+DROP FUNCTION IF EXISTS public.jam_cleanup_purge_batch;
+DROP FUNCTION IF EXISTS public.jam_undo_cleanup;
+DROP FUNCTION IF EXISTS public.jam_undo_conflicts;
+DROP FUNCTION IF EXISTS public.jam_undo_rows;
+DROP FUNCTION IF EXISTS public.jam_column_list;
+DROP FUNCTION IF EXISTS public.jam_other_columns;
+DROP FUNCTION IF EXISTS public.jam_archive_add;
 DROP FUNCTION IF EXISTS public.jam_cleanup_preview;
 DROP FUNCTION IF EXISTS public.jam_repair_refcounts;
 DROP FUNCTION IF EXISTS public.jam_fold_references;
@@ -148,6 +163,13 @@ DROP TABLE IF EXISTS public.jam_schema_migrations;
 DROP TABLE IF EXISTS public.jam_blob_uploads;
 DROP TABLE IF EXISTS public.jam_blob_deletions;
 DROP TABLE IF EXISTS public.jam_blob_objects;
+DROP TABLE IF EXISTS public.jam_archive;
+DROP TABLE IF EXISTS public.jam_archived_reports;
+DROP TABLE IF EXISTS public.jam_archived_attestations;
+DROP TABLE IF EXISTS public.jam_archived_packages;
+DROP TABLE IF EXISTS public.jam_archived_items;
+DROP TABLE IF EXISTS public.jam_archived_preimages;
 DROP SEQUENCE IF EXISTS public.jam_refcount_adjustments;
+DROP SEQUENCE IF EXISTS public.jam_archive_entries;
 
 COMMIT;

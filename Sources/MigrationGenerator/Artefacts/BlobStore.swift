@@ -18,7 +18,7 @@ extension RetentionSchema {
       locks: ["none on tables"],
       body: .joined(
         [
-          objectKeyFunction, locationsView, beginFunction, offloadFunction, completeFunction, abortFunction,
+          objectKeyFunction, locationsView, neededView, beginFunction, offloadFunction, completeFunction, abortFunction,
           restoreFunction, claimFunction, doneFunction, failedFunction, orphansFunction,
         ],
         separator: "\n\n"
@@ -35,6 +35,7 @@ extension RetentionSchema {
     ]
   }
   var locations: QualifiedName { names.qualified("blob_locations") }
+  var neededObjects: QualifiedName { names.qualified("blob_needed_objects") }
   var objectKey: QualifiedName { names.qualified("blob_object_key") }
 
   private var hasBinaryKey: Bool { columnType(of: blobs.key, in: blobs.table) == "bytea" }
@@ -64,10 +65,10 @@ extension RetentionSchema {
   }
 
   /// The second key of the lock under which uploads and deletions of a hash exclude each other. No submit ever asks for it.
-  private func objectBucket(_ key: SQL) -> SQL { "\(LockKey.objects) + \(bucket(key))" }
+  func objectBucket(_ key: SQL) -> SQL { "\(LockKey.objects) + \(bucket(key))" }
 
   /// Takes the locks of all hashes of a query with a column `hash`, in one order, so that two callers cannot deadlock.
-  private func lockObjects(of source: SQL) -> SQL {
+  func lockObjects(of source: SQL) -> SQL {
     """
     PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), k.bucket)
     FROM (SELECT DISTINCT \(objectBucket("s.hash")) AS bucket FROM (\(source)) AS s ORDER BY 1) AS k;
@@ -127,6 +128,19 @@ extension RetentionSchema {
     LEFT JOIN \(objects) AS g ON g.hash = b.\(key);
     COMMENT ON VIEW \(locations) IS 'Where each blob''s content is: storage_class db: in the row itself; s3: in the object store, under the prefix and object_key. A reader who does not find the object looks here again: the blob has moved.';
     """
+  }
+
+  private var neededView: SQL {
+    let archived = archivedBlobs
+    return """
+      CREATE OR REPLACE VIEW \(neededObjects) AS
+      SELECT b.hash, b.object_key, b.size FROM \(locations) AS b WHERE b.object_key IS NOT NULL
+      UNION ALL
+      SELECT a.\(key), \(objectKey)(a.\(key), a.\(archived.generation)), a.\(Identifier(blobs.size))
+      FROM \(archived.archive) AS a
+      WHERE a.\(archived.generation) IS NOT NULL;
+      COMMENT ON VIEW \(neededObjects) IS 'The objects that must not be deleted: those of the blobs, and those of archived blobs, which an undo would bring back. One can be both.';
+      """
   }
 
   // MARK: Uploads
@@ -439,7 +453,7 @@ extension RetentionSchema {
 
         -- In use again, or after all.
         DELETE FROM \(deletions) AS d
-        USING \(locations) AS b
+        USING \(neededObjects) AS b
         WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("d.hash")) = ANY (buckets)
           AND b.hash = d.hash AND b.object_key = \(objectKey)(d.hash, d.generation);
 
@@ -552,7 +566,7 @@ extension RetentionSchema {
             WHERE n.part IS NOT NULL
           ) AS o
           WHERE NOT EXISTS (
-              SELECT FROM \(locations) AS b WHERE b.hash = o.hash AND b.object_key = \(objectKey)(o.hash, o.generation)
+              SELECT FROM \(neededObjects) AS b WHERE b.hash = o.hash AND b.object_key = \(objectKey)(o.hash, o.generation)
             )
             AND NOT EXISTS (SELECT FROM \(uploads) AS u WHERE u.hash = o.hash AND u.generation = o.generation)
           ON CONFLICT (hash, generation) DO NOTHING;

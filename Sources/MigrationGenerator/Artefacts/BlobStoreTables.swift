@@ -78,7 +78,7 @@ extension RetentionSchema {
   /// Whether the content of a blob row is in the object store.
   func isExternal(_ alias: SQL) -> SQL { "\(alias).\(Identifier(blobs.storageClass)) = \(external)" }
 
-  /// Queues the objects of those blob rows of a query that have one.
+  /// Queues the objects of those blob rows of a query that have one, unless the archive needs it: then the purge does.
   func queueDeletions(of source: SQL) -> SQL {
     """
     INSERT INTO \(deletions) (hash, generation, size)
@@ -86,6 +86,10 @@ extension RetentionSchema {
     FROM \(source) AS o
     LEFT JOIN \(objects) AS g ON g.hash = o.\(key)
     WHERE \(isExternal("o"))
+      AND NOT EXISTS (
+        SELECT FROM \(archivedBlobs.archive) AS a
+        WHERE a.\(key) = o.\(key) AND a.\(archivedBlobs.generation) = coalesce(g.generation, 0)
+      )
     ON CONFLICT (hash, generation) DO NOTHING;
     """
   }

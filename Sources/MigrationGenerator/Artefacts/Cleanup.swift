@@ -14,7 +14,7 @@ extension RetentionSchema {
       locks: ["none on tables"],
       body: .joined(
         [previewFunction, startFunction, holdFunction, finishFunction] + model.classes.map(batchFunction)
-          + [blobBatchFunction, nextTransaction, procedure],
+          + [blobBatchFunction, purgeBatchFunction, nextTransaction, procedure],
         separator: "\n\n"
       )
     )
@@ -115,6 +115,20 @@ extension RetentionSchema {
   /// The preview's name for what is in the object store; no class has a space in its name.
   private var externalFigure: String { "external \(blobs.plural)" }
 
+  /// The preview's names for what goes into the archive and out of it.
+  private var archivedRowsFigure: String { "archived rows" }
+  private var archivedFigure: String { "archived \(blobs.plural)" }
+  private var purgedFigure: String { "purged \(blobs.plural)" }
+  private var purgedRowsFigure: String { "purged rows" }
+
+  /// What a cleanup takes out of the archive: runs of which nothing has come after `cutoff`.
+  private func purgeable(_ cutoff: SQL) -> SQL {
+    """
+    SELECT a.* FROM \(archive) AS a
+    WHERE a.run_id IN (SELECT e.run_id FROM \(archive) AS e GROUP BY e.run_id HAVING max(e.archived_at) < \(cutoff))
+    """
+  }
+
   private var previewFunction: SQL {
     let function = names.qualified("cleanup_preview")
     let windowColumns = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
@@ -125,7 +139,8 @@ extension RetentionSchema {
     var queries: [SQL] = [
       """
       policy AS MATERIALIZED (
-        SELECT p.protected_statuses,
+        SELECT p.protected_statuses, p.archive_days > 0 AS archives,
+          now() - pg_catalog.make_interval(days => p.archive_days) AS due,
           \(SQL.joined(windowColumns))
         FROM \(policy) AS p
         WHERE p.retention_days > 0
@@ -246,6 +261,41 @@ extension RetentionSchema {
     figures.append(
       "SELECT \(literal: externalFigure)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM \(dyingBlobs) AS d WHERE d.is_external"
     )
+    let dyingTables = model.classes.flatMap { [$0.table] + $0.parts.map(\.table) }
+    let dying: [(rows: Identifier, bytes: Identifier)] =
+      dyingTables.map { (dyingName($0), storedBytes($0)) } + [(dyingBlobs, Identifier("stored_bytes"))]
+    func sum(_ value: (Identifier) -> SQL) -> SQL {
+      .joined(dying.map { one -> SQL in "(SELECT \(value(one.bytes)) FROM \(one.rows) AS d)" }, separator: " + ")
+    }
+    figures.append(
+      """
+      SELECT \(literal: archivedRowsFigure)::text,
+        CASE WHEN w.archives THEN \(sum { _ in "count(*)" }) ELSE 0 END,
+        CASE WHEN w.archives THEN (\(sum { "coalesce(sum(d.\($0)), 0)" }))::bigint ELSE 0 END, NULL, NULL
+      FROM (SELECT EXISTS (SELECT FROM policy AS p WHERE p.archives) AS archives) AS w
+      """
+    )
+    figures.append(
+      "SELECT \(literal: archivedFigure)::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM \(dyingBlobs) AS d, policy AS w WHERE w.archives"
+    )
+    // What older runs have archived.
+    queries.append(
+      """
+      purged AS MATERIALIZED (
+        SELECT p.* FROM policy AS w, LATERAL (
+          \(purgeable("w.due"))
+        ) AS p
+      )
+      """
+    )
+    let purgedFigures: [(name: String, condition: SQL)] = [
+      (purgedRowsFigure, ""), (purgedFigure, " WHERE d.data_class = \(literal: blobs.plural)"),
+    ]
+    for (name, condition) in purgedFigures {
+      figures.append(
+        "SELECT \(literal: name)::text, coalesce(sum(d.rows), 0)::bigint, coalesce(sum(d.bytes), 0)::bigint, min(d.archived_at), max(d.archived_at) FROM purged AS d\(condition)"
+      )
+    }
     let body: SQL = """
       WITH \(SQL.joined(queries, separator: ", "))
       \(SQL.joined(figures, separator: "\nUNION ALL\n"))
@@ -271,8 +321,18 @@ extension RetentionSchema {
     }
     let outputs = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in "OUT \(window(name)) timestamptz" }
     let dryRunFigures = model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [blobs.plural]
+    func figure(_ name: String, _ column: SQL) -> SQL {
+      "(SELECT f.\(column) FROM figures AS f WHERE f.data_class = \(literal: name))"
+    }
+    /// What the store loses: objects of blobs that are deleted without an archive, and of those that are purged.
+    func givenUp(_ column: SQL) -> SQL {
+      """
+      CASE WHEN settings.archive_days > 0 THEN 0 ELSE \(figure(externalFigure, column)) END
+        + (SELECT coalesce(sum(p.external_\(column)), 0) FROM (\(purgeable("now() - make_interval(days => settings.archive_days)"))) AS p)
+      """
+    }
     let assignments = dryRunFigures.map { name -> SQL in
-      "\(Identifier("deleted_\(name)")) = (SELECT f.rows FROM figures AS f WHERE f.data_class = \(literal: name))"
+      "\(Identifier("deleted_\(name)")) = \(figure(name, "rows"))"
     }
     let tables =
       model.classes.flatMap { [($0.name, $0.table)] + $0.parts.map { ($0.name, $0.table) } } + [
@@ -344,9 +404,13 @@ extension RetentionSchema {
           WITH figures AS MATERIALIZED (SELECT * FROM \(names.qualified("cleanup_preview"))(given_cutoff))
           UPDATE \(runs) AS r
           SET \(SQL.joined(assignments)),
-            freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = \(literal: blobs.plural)),
-            external_blobs = (SELECT f.rows FROM figures AS f WHERE f.data_class = \(literal: externalFigure)),
-            external_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = \(literal: externalFigure)),
+            freed_bytes = \(figure(blobs.plural, "bytes")) - \(figure(archivedFigure, "bytes")) + \(figure(purgedFigure, "bytes")),
+            external_blobs = \(givenUp("rows")),
+            external_bytes = \(givenUp("bytes")),
+            archived_rows = \(figure(archivedRowsFigure, "rows")),
+            archived_bytes = \(figure(archivedFigure, "bytes")),
+            purged_rows = \(figure(purgedRowsFigure, "rows")),
+            purged_bytes = \(figure(purgedFigure, "bytes")),
             finished_at = clock_timestamp()
           WHERE r.id = run_id;
         END IF;
@@ -403,14 +467,14 @@ extension RetentionSchema {
 
   private func batchName(_ name: String) -> QualifiedName { names.qualified("cleanup_\(name)_batch") }
 
-  /// What a batch does with errors; `expired` and `last_time` survive them, since variables are not rolled back.
-  private func caughtErrors(lastKey expired: SQL) -> SQL {
+  /// What a batch does with errors; `last` and `last_time` survive them, since variables are not rolled back.
+  private func caughtErrors(lastKey last: SQL) -> SQL {
     """
     EXCEPTION
       WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
         -- Where the batch would have ended: after the last attempt the caller goes on from there.
         after_time := coalesce(last_time, after_time);
-        after_key := coalesce(\(expired)[cardinality(\(expired))], after_key);
+        after_key := coalesce(\(last), after_key);
         outcome := 'retry';
         failure := SQLERRM;
         failure_state := SQLSTATE;
@@ -438,6 +502,21 @@ extension RetentionSchema {
       """
   }
 
+  /// Deletes rows of a class or part into the archive.
+  ///
+  /// - Parameter condition: the WHERE clause of the rows `x`.
+  private func archiveRows(_ name: String, _ condition: SQL) -> SQL {
+    guard let archived = archivedTables.first(where: { $0.name == name }) else {
+      preconditionFailure("\(name) is no class or part: the model was not validated")
+    }
+    let count = Identifier("\(name)_count")
+    return """
+      WITH \(movingToArchive(archived, condition))
+      SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO \(count), kept_bytes FROM kept AS k;
+      PERFORM \(archiveAdd)(run_id, \(literal: name), \(count), kept_bytes);
+      """
+  }
+
   private func batchFunction(_ dataClass: DataClass) -> SQL {
     let target = names.table(dataClass.table)
     let id = keyColumn(dataClass.table)
@@ -445,7 +524,7 @@ extension RetentionSchema {
     let timestamp = Identifier(dataClass.timestamp)
     let conditions = conditions(dataClass, cutoff: "cutoff", protected: "protected", dying: false)
     let checked = SQL.joined(["r.\(timestamp) < cutoff"] + conditions, separator: "\n  AND ")
-    let parts = dataClass.parts.map { part -> (lock: SQL, delete: SQL, count: SQL) in
+    let parts = dataClass.parts.map { part -> (lock: SQL, delete: SQL, archive: SQL, count: SQL) in
       let key = partKey(part, of: dataClass)
       let child = Identifier(key.columns[0])
       let partTable = table(part.table)
@@ -471,6 +550,7 @@ extension RetentionSchema {
         DELETE FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed);
         GET DIAGNOSTICS \(Identifier("\(part.name)_count")) = ROW_COUNT;
         """,
+        archiveRows(part.name, "WHERE x.\(child) = ANY (doomed)"),
         "\(Identifier("\(part.name)_count")) bigint;"
       )
     }
@@ -481,11 +561,15 @@ extension RetentionSchema {
     let readsStatus =
       dataClass.status != nil
       || !protectedAncestors(of: dataClass.table, alias: "r", protected: "protected", depth: 1).isEmpty
-    let protection: [(variable: SQL, query: SQL)] =
+    let settings: (variable: SQL, query: SQL) =
       readsStatus
-      ? [("protected text[];", "SELECT p.protected_statuses INTO protected FROM \(policy) AS p;")] : []
+      ? (
+        "protected text[];",
+        "SELECT p.protected_statuses, p.archive_days > 0 INTO protected, archives FROM \(policy) AS p;"
+      ) : ("", "SELECT p.archive_days > 0 INTO archives FROM \(policy) AS p;")
     let variables: [SQL] =
-      [
+      (readsStatus ? [settings.variable] : []) + [
+        "archives  boolean;", "kept_bytes bigint;",
         "expired   \(type)[];", "doomed    \(type)[];", "last_time timestamptz;",
         "\(Identifier("\(dataClass.name)_count")) bigint;",
       ] + parts.map(\.count)
@@ -503,9 +587,9 @@ extension RetentionSchema {
     let body: SQL = """
       #variable_conflict use_variable
       DECLARE
-        \(SQL.joined(protection.map(\.variable) + variables, separator: "\n"))
+        \(SQL.joined(variables, separator: "\n"))
       BEGIN
-        \(SQL.joined(protection.map(\.query) + [search], separator: "\n\n"))
+        \(SQL.joined([settings.query, search], separator: "\n\n"))
         IF expired IS NULL THEN
           outcome := 'done';
           RETURN;
@@ -520,9 +604,13 @@ extension RetentionSchema {
         WHERE r.\(id) = ANY (doomed)
           AND \(checked);
 
-        \(SQL.joined(parts.map(\.delete), separator: "\n"))
-        DELETE FROM \(target) AS r WHERE r.\(id) = ANY (doomed);
-        GET DIAGNOSTICS \(Identifier("\(dataClass.name)_count")) = ROW_COUNT;
+        IF archives THEN
+          \(SQL.joined(parts.map(\.archive) + [archiveRows(dataClass.name, "WHERE x.\(id) = ANY (doomed)")], separator: "\n"))
+        ELSE
+          \(SQL.joined(parts.map(\.delete), separator: "\n"))
+          DELETE FROM \(target) AS r WHERE r.\(id) = ANY (doomed);
+          GET DIAGNOSTICS \(Identifier("\(dataClass.name)_count")) = ROW_COUNT;
+        END IF;
 
         UPDATE \(runs) AS r
         SET batches = r.batches + 1,
@@ -532,7 +620,7 @@ extension RetentionSchema {
         after_time := last_time;
         after_key := expired[cardinality(expired)];
         outcome := 'more';
-      \(caughtErrors(lastKey: "expired"))
+      \(caughtErrors(lastKey: "expired[cardinality(expired)]"))
       END
       """
     return createBatch(
@@ -551,9 +639,30 @@ extension RetentionSchema {
       NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = b.\(key) AND t.put_at >= cutoff)
         AND NOT EXISTS (SELECT FROM \(unresolved) AS u WHERE u.hash = b.\(key))
       """
+    let doomed: SQL = """
+      doomed AS MATERIALIZED (
+        SELECT b.\(key) AS hash
+        FROM \(blobTable) AS b
+        WHERE b.\(key) = ANY (unreferenced) AND \(bucket("b.\(key)")) = ANY (buckets)
+          AND b.\(refcount) = 0 AND b.\(createdAt) < cutoff
+          AND \(stays)
+          AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash = b.\(key))
+          AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
+        FOR UPDATE OF b SKIP LOCKED
+      )
+      """
+    func sums(_ rows: SQL) -> SQL {
+      """
+      SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
+        coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
+      INTO blob_count, blob_bytes, object_count, object_bytes
+      FROM \(rows) AS d;
+      """
+    }
     let body: SQL = """
       #variable_conflict use_variable
       DECLARE
+        archives     boolean;
         unreferenced \(keyType)[];
         buckets      integer[];
         last_time    timestamptz;
@@ -582,23 +691,22 @@ extension RetentionSchema {
         FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
         WHERE pg_try_advisory_xact_lock(\(lockNamespace), k.bucket);
 
-        WITH doomed AS MATERIALIZED (
-          SELECT b.\(key) AS hash
-          FROM \(blobTable) AS b
-          WHERE b.\(key) = ANY (unreferenced) AND \(bucket("b.\(key)")) = ANY (buckets)
-            AND b.\(refcount) = 0 AND b.\(createdAt) < cutoff
-            AND \(stays)
-            AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash = b.\(key))
-            AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
-          FOR UPDATE OF b SKIP LOCKED
-        ), deleted AS (
-          DELETE FROM \(blobTable) AS b USING doomed AS d WHERE b.\(key) = d.hash
-          RETURNING b.\(Identifier(blobs.size)) AS bytes, \(isExternal("b")) AS is_external
-        )
-        SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
-          coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
-        INTO blob_count, blob_bytes, object_count, object_bytes
-        FROM deleted AS d;
+        SELECT p.archive_days > 0 INTO archives FROM \(policy) AS p;
+        IF archives THEN
+          WITH \(doomed), \(movingToArchive(archivedBlobs, "USING doomed AS d WHERE x.\(key) = d.hash"))
+          \(sums("kept"))
+          PERFORM \(archiveAdd)(run_id, \(literal: blobs.plural), blob_count, blob_bytes, object_count, object_bytes);
+          -- Not freed yet.
+          blob_bytes := bigint '0';
+          object_count := bigint '0';
+          object_bytes := bigint '0';
+        ELSE
+          WITH \(doomed), deleted AS (
+            DELETE FROM \(blobTable) AS b USING doomed AS d WHERE b.\(key) = d.hash
+            RETURNING b.\(Identifier(blobs.size)) AS bytes, \(isExternal("b")) AS is_external
+          )
+          \(sums("deleted"))
+        END IF;
 
         UPDATE \(runs) AS r
         SET batches = r.batches + 1,
@@ -611,7 +719,7 @@ extension RetentionSchema {
         after_time := last_time;
         after_key := unreferenced[cardinality(unreferenced)];
         outcome := 'more';
-      \(caughtErrors(lastKey: "unreferenced"))
+      \(caughtErrors(lastKey: "unreferenced[cardinality(unreferenced)]"))
       END
       """
     return createBatch(
@@ -620,6 +728,123 @@ extension RetentionSchema {
       rights: "\(ownerRights) \(marksOwnChanges)",
       comment:
         "Deletes one batch of unreferenced \(blobs.plural), the oldest after the given place. Skips what others use.",
+      body: body
+    )
+  }
+
+  /// The name of the loop that empties the archive, beside those of the classes.
+  var purge: String { "purge" }
+
+  private var purgeBatchFunction: SQL {
+    let last = archivedTables.map { archived -> SQL in
+      """
+      (SELECT a.\(archived.entry) AS entry FROM \(archived.archive) AS a
+        WHERE a.\(archived.run) = purged_run AND a.\(archived.entry) > after_key ORDER BY a.\(archived.entry) LIMIT batch_size)
+      """
+    }
+    func range(_ archived: ArchivedTable) -> SQL {
+      "a.\(archived.run) = purged_run AND a.\(archived.entry) > after_key AND a.\(archived.entry) <= last_entry"
+    }
+    let objects: SQL = """
+      SELECT a.\(key) AS hash, a.\(archivedBlobs.generation) AS generation, a.\(Identifier(blobs.size)) AS size
+      FROM \(archivedBlobs.archive) AS a
+      WHERE \(range(archivedBlobs)) AND a.\(archivedBlobs.generation) IS NOT NULL
+      """
+    let deletes = archivedTables.map { archived -> SQL in
+      "DELETE FROM \(archived.archive) AS a WHERE \(range(archived));"
+    }
+    let isBlob: SQL = "g.data_class = \(literal: blobs.plural)"
+    let body: SQL = """
+      #variable_conflict use_variable
+      DECLARE
+        due        timestamptz;
+        purged_run bigint;
+        last_time  timestamptz;
+        last_entry bigint;
+      BEGIN
+        SELECT coalesce(cutoff, r.started_at - make_interval(days => p.archive_days)) INTO due
+        FROM \(policy) AS p
+        JOIN \(runs) AS r ON r.id = run_id;
+        -- The place is the run, by the time of its last entry, and the entry in it.
+        SELECT a.run_id, max(a.archived_at) INTO purged_run, last_time
+        FROM \(archive) AS a
+        GROUP BY a.run_id
+        HAVING max(a.archived_at) < due AND max(a.archived_at) >= after_time
+        ORDER BY 2, 1
+        LIMIT 1;
+        IF purged_run IS NULL THEN
+          outcome := 'done';
+          RETURN;
+        END IF;
+        IF last_time > after_time OR after_key IS NULL THEN
+          after_key := bigint '0';
+        END IF;
+
+        SELECT max(l.entry) INTO last_entry
+        FROM (
+          SELECT e.entry
+          FROM (
+            \(SQL.joined(last, separator: "\nUNION ALL\n"))
+          ) AS e
+          ORDER BY e.entry
+          LIMIT batch_size
+        ) AS l;
+        outcome := 'more';
+        IF last_entry IS NULL THEN
+          -- On to the next run. A batch that was skipped waits for the next cleanup.
+          IF NOT EXISTS (SELECT FROM \(archiveContents) AS c WHERE c.run_id = purged_run) THEN
+            DELETE FROM \(archive) AS a WHERE a.run_id = purged_run;
+            UPDATE \(runs) AS r SET purged_at = clock_timestamp() WHERE r.id = purged_run;
+          END IF;
+          after_time := last_time + interval '1 microsecond';
+          after_key := bigint '0';
+          RETURN;
+        END IF;
+
+        -- A sweep that looks now would take the objects for needed and forget them.
+        \(lockObjects(of: objects))
+        INSERT INTO \(deletions) (hash, generation, size)
+        SELECT DISTINCT ON (o.hash, o.generation) o.hash, o.generation, o.size
+        FROM (
+          \(objects)
+        ) AS o
+        ON CONFLICT (hash, generation) DO NOTHING;
+
+        WITH given_up AS MATERIALIZED (
+          SELECT c.data_class, count(*) AS rows, sum(c.bytes) AS bytes, count(*) FILTER (WHERE c.is_external) AS external_rows,
+            coalesce(sum(c.bytes) FILTER (WHERE c.is_external), 0) AS external_bytes
+          FROM \(archiveContents) AS c
+          WHERE c.run_id = purged_run AND c.entry > after_key AND c.entry <= last_entry
+          GROUP BY c.data_class
+        ), totals AS (
+          UPDATE \(archive) AS a
+          SET rows = a.rows - g.rows, bytes = a.bytes - g.bytes, external_rows = a.external_rows - g.external_rows,
+            external_bytes = a.external_bytes - g.external_bytes
+          FROM given_up AS g
+          WHERE a.run_id = purged_run AND a.data_class = g.data_class
+        )
+        UPDATE \(runs) AS r
+        SET batches = r.batches + 1, purged_rows = r.purged_rows + f.rows, purged_bytes = r.purged_bytes + f.bytes,
+          freed_bytes = r.freed_bytes + f.bytes, external_blobs = r.external_blobs + f.external_rows,
+          external_bytes = r.external_bytes + f.external_bytes
+        FROM (
+          SELECT sum(g.rows) AS rows, coalesce(sum(g.bytes) FILTER (WHERE \(isBlob)), 0) AS bytes,
+            sum(g.external_rows) AS external_rows, sum(g.external_bytes) AS external_bytes
+          FROM given_up AS g
+        ) AS f
+        WHERE r.id = run_id;
+        \(SQL.joined(deletes, separator: "\n"))
+        after_time := last_time;
+        after_key := last_entry;
+      \(caughtErrors(lastKey: "last_entry"))
+      END
+      """
+    return createBatch(
+      purge,
+      keyType: "bigint",
+      rights: ownerRights,
+      comment:
+        "Takes one batch of older runs out of the archive, after the given place, and queues its objects for deletion. cutoff NULL: archive_days before the run.",
       body: body
     )
   }
@@ -650,9 +875,9 @@ extension RetentionSchema {
     let results = countColumns.map { column -> SQL in
       "\(Identifier(column.name)) := finished.\(Identifier(column.name));"
     }
-    let variables = (model.classes.map { ($0.name, keyColumnType($0.table)) } + [(blobs.plural, keyType)]).map {
-      name,
-      type -> SQL in
+    let keys: [(name: String, type: SQL)] =
+      model.classes.map { ($0.name, keyColumnType($0.table)) } + [(blobs.plural, keyType), (purge, "bigint")]
+    let variables = keys.map { name, type -> SQL in
       """
       \(Identifier("\(name)_time")) timestamptz := timestamptz '-infinity';
       \(Identifier("\(name)_key")) \(type);
@@ -710,6 +935,8 @@ extension RetentionSchema {
           PERFORM \(names.qualified("fold_references"))();
 
           \(loop(blobs.plural, next: next))
+
+          \(loop(purge, cutoff: "NULL", next: next))
         END work;
 
         IF run.status = 'running' THEN
@@ -740,7 +967,10 @@ extension RetentionSchema {
   }
 
   /// The loop over the batches of one class.
-  private func loop(_ name: String, next: SQL) -> SQL {
+  ///
+  /// - Parameter cutoff: default: that of the class.
+  private func loop(_ name: String, cutoff: SQL? = nil, next: SQL) -> SQL {
+    let cutoff = cutoff ?? "run.\(window(name))"
     let time = Identifier("\(name)_time")
     let key = Identifier("\(name)_key")
     return """
@@ -757,7 +987,7 @@ extension RetentionSchema {
           EXIT work;
         END IF;
         PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
-        SELECT b.* INTO batch FROM \(batchName(name))(run_id, run.\(window(name)), run.batch_size, \(time), \(key)) AS b;
+        SELECT b.* INTO batch FROM \(batchName(name))(run_id, \(cutoff), run.batch_size, \(time), \(key)) AS b;
         EXIT WHEN batch.outcome = 'done';
         IF batch.outcome = 'failed' THEN
           result := 'failed';

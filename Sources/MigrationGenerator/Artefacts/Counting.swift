@@ -149,16 +149,6 @@ extension RetentionSchema {
       """
   }
 
-  private var requireReadCommitted: SQL {
-    """
-    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-      RAISE EXCEPTION 'reference counts can be folded at READ COMMITTED only'
-        USING ERRCODE = 'active_sql_transaction',
-          HINT = 'SET default_transaction_isolation = ''read committed'', or BEGIN ISOLATION LEVEL READ COMMITTED.';
-    END IF;
-    """
-  }
-
   /// No TRUNCATE may end between a snapshot and the look at its table, which it would find empty whatever the snapshot.
   private var keepTruncatesAway: SQL {
     let tables = (referringTables.map(\.table.name) + [blobs.table]).map { SQL("\(names.table($0))") }
@@ -183,7 +173,7 @@ extension RetentionSchema {
         folded  bigint;
         clamped bigint;
       BEGIN
-        \(requireReadCommitted)
+        \(requireReadCommitted("reference counts can be folded"))
         -- One fold at a time; the lock comes before the statement, so that its snapshot sees what the last one did.
         IF NOT pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold)) THEN
           RETURN bigint '0';
@@ -274,7 +264,7 @@ extension RetentionSchema {
       DECLARE
         corrected bigint;
       BEGIN
-        \(requireReadCommitted)
+        \(requireReadCommitted("reference counts can be folded"))
         -- Waits for a fold or another repair, never for a writer: two repairs would correct the same drift twice.
         PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
         \(keepTruncatesAway)

@@ -30,22 +30,24 @@ extension RetentionSchema {
       names.qualified("references"), names.qualified("\(blobs.singular)_refcounts"),
       names.qualified("counting_triggers"),
       storage, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
-      names.qualified("refcount_anomalies"), locations, uploads, deletions,
+      names.qualified("refcount_anomalies"), locations, neededObjects, uploads, deletions,
+      archive, archiveContents,
     ].map { name -> SQL in "\(name)" }
     let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
     }
     let steps =
       ["cleanup_start", "cleanup_hold", "cleanup_finish"].map { names.qualified($0) }
-      + (model.classes.map(\.name) + [blobs.plural]).map { names.qualified("cleanup_\($0)_batch") }
+      + (model.classes.map(\.name) + [blobs.plural, purge]).map { names.qualified("cleanup_\($0)_batch") }
     let orders =
       (steps
-      + (["fold_references", "repair_refcounts", "touch_\(blobs.plural)"] + uploadFunctionNames + moveFunctionNames)
+      + (["fold_references", "repair_refcounts", "touch_\(blobs.plural)", "undo_cleanup"] + uploadFunctionNames
+      + moveFunctionNames)
       .map { names.qualified($0) }).map { name -> SQL in "\(name)" }
     let settings =
       (["retention_days"] + (model.classes.map(\.name) + [blobs.plural]).map { "\($0)_retention_days" }
       + [
         "dry_run", "batch_size", "batch_pause", "max_duration", "protected_statuses", "max_delete_fraction",
-        "offload_threshold_bytes", "max_inline_bytes",
+        "offload_threshold_bytes", "max_inline_bytes", "archive_days",
       ]).map { column -> SQL in "\(Identifier(column))" }
     return Artefact(
       path: "optional/roles.sql",
@@ -54,7 +56,7 @@ extension RetentionSchema {
         "Roles to grant to people and programs; none of them may log in. Apply it after the other files, and again after",
         "a file that adds an object.",
         "\(application.quoted): submits and uploads. \(reader.quoted): looks at metrics, runs, counts; reads no blob.",
-        "\(`operator`.quoted): a reader who may also clean up, fold, repair and change the policy.",
+        "\(`operator`.quoted): a reader who may also clean up and undo it, fold, repair and change the policy.",
       ],
       locks: ["none on tables"],
       body: """

@@ -9,8 +9,8 @@ extension RetentionSchema {
     }
     let functions =
       ["cleanup_start", "cleanup_hold", "cleanup_finish"]
-      + (model.classes.map(\.name) + [blobs.plural]).map { "cleanup_\($0)_batch" }
-      + [
+      + (model.classes.map(\.name) + [blobs.plural, purge]).map { "cleanup_\($0)_batch" }
+      + archiveFunctionNames + [
         "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
         "verify_refcounts",
       ] + uploadFunctionNames + moveFunctionNames
@@ -21,7 +21,8 @@ extension RetentionSchema {
         names.identifier(of: blobs.table, $0)
       }
     let views = [
-      "health", "metrics", "counting_triggers", "storage", "blob_locations", "\(blobs.singular)_refcounts",
+      "health", "metrics", "counting_triggers", "storage", "archive_contents", "blob_needed_objects", "blob_locations",
+      "\(blobs.singular)_refcounts",
       "references",
     ]
     return Artefact(
@@ -55,7 +56,7 @@ extension RetentionSchema {
           // The functions of triggers take their triggers along.
           + triggerFunctions.map { "DROP FUNCTION IF EXISTS \(QualifiedName(names.schema, $0)) CASCADE;" }
           + ["DROP FUNCTION IF EXISTS \(names.qualified("cleanup_finish"));"]
-          + views.prefix(5).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
+          + views.prefix(7).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + functions.filter { $0 != "cleanup_finish" }.map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + views.suffix(2).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + ["scan_hashes", "blob_object_key"].map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
@@ -64,7 +65,7 @@ extension RetentionSchema {
           ]
           + indexList.map { "DROP INDEX IF EXISTS \(QualifiedName(names.schema, $0.name));" }
           + retentionTableNames.map { "DROP TABLE IF EXISTS \(names.qualified($0));" }
-          + ["DROP SEQUENCE IF EXISTS \(adjustments);"],
+          + [adjustments, archiveEntries].map { "DROP SEQUENCE IF EXISTS \($0);" },
         separator: "\n"
       )
     )

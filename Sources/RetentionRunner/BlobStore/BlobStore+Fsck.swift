@@ -21,7 +21,7 @@ extension BlobStore {
   public struct Fsck: Sendable {
     /// Objects in the store.
     public var objects = TransferProgress.Amount()
-    /// Blobs whose content belongs there.
+    /// Blobs whose content belongs there, those in the archive too.
     public var blobs = 0
     /// Orphans that were queued for deletion.
     public var queued = 0
@@ -45,8 +45,8 @@ extension BlobStore {
       try connection.execute(
         """
         DECLARE jam_objects CURSOR WITH HOLD FOR
-        SELECT object_key, size FROM \(names.qualified("blob_locations"))
-        WHERE object_key IS NOT NULL ORDER BY object_key COLLATE "C"
+        SELECT DISTINCT ON (object_key COLLATE "C") object_key, size FROM \(names.qualified("blob_needed_objects"))
+        ORDER BY object_key COLLATE "C"
         """
       )
     }
@@ -112,9 +112,13 @@ extension BlobStore {
   ) async throws {
     let name = try row.string("object_key")
     // It may have been written after the listing, or the blob may have gone.
-    guard try await objects.head(prefix + name) == nil,
-      try await location(of: String(name.prefix(64)), on: connection)?.objectKey == name
-    else { return }
+    guard try await objects.head(prefix + name) == nil else { return }
+    let needed = try await connection.query(
+      "SELECT FROM \(names.qualified("blob_needed_objects")) WHERE hash = \(asKey("$1")) AND object_key = $2",
+      String(name.prefix(64)),
+      name
+    )
+    if needed.isEmpty { return }
     try report(FsckFinding(kind: .missing, key: prefix + name, size: Int64(row.int("size"))))
   }
 
@@ -159,7 +163,7 @@ extension BlobStore {
         SELECT n AS name, \(asKey("left(n, 64)")) AS hash, coalesce(nullif(substr(n, 66), ''), '0')::integer AS generation
         FROM unnest($1::text[]) AS n
       ) AS k
-      WHERE NOT EXISTS (SELECT FROM \(names.qualified("blob_locations")) AS b WHERE b.hash = k.hash AND b.object_key = k.name)
+      WHERE NOT EXISTS (SELECT FROM \(names.qualified("blob_needed_objects")) AS b WHERE b.hash = k.hash AND b.object_key = k.name)
         AND NOT EXISTS (SELECT FROM \(names.qualified("blob_uploads")) AS u WHERE u.hash = k.hash AND u.generation = k.generation)
         AND NOT EXISTS (SELECT FROM \(names.qualified("blob_deletions")) AS d WHERE d.hash = k.hash AND d.generation = k.generation)
       ORDER BY k.name COLLATE "C"

@@ -1,0 +1,520 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// `065_archive.sql`: how rows come into the archive and back out of it.
+  func archiving() -> Artefact {
+    Artefact(
+      path: "065_archive.sql",
+      kind: .repeatable,
+      purpose: [
+        "The archive: what a cleanup calls where archive_days of the policy is more than 0, and",
+        "SELECT * FROM \(undo.quoted)(run_id), which brings back what a run has deleted.",
+      ],
+      locks: ["none on tables"],
+      body: .joined(
+        [
+          contentsView, addFunction, otherColumnsFunction, columnListFunction, undoRowsFunction, undoConflictsFunction,
+          undoFunction,
+        ],
+        separator: "\n\n"
+      )
+    )
+  }
+
+  /// The functions of the file, for removal.
+  var archiveFunctionNames: [String] {
+    ["undo_cleanup", "undo_conflicts", "undo_rows", "column_list", "other_columns", "archive_add"]
+  }
+  var undo: QualifiedName { names.qualified("undo_cleanup") }
+  var archiveContents: QualifiedName { names.qualified("archive_contents") }
+  var archiveAdd: QualifiedName { names.qualified("archive_add") }
+
+  /// A transaction whose snapshot is older than its statement cannot do this.
+  func requireReadCommitted(_ impossible: String) -> SQL {
+    """
+    IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+      RAISE EXCEPTION \(literal: "\(impossible) at READ COMMITTED only")
+        USING ERRCODE = 'active_sql_transaction',
+          HINT = 'SET default_transaction_isolation = ''read committed'', or BEGIN ISOLATION LEVEL READ COMMITTED.';
+    END IF;
+    """
+  }
+
+  /// The archive in the order in which it goes back: blobs first, parents before their children.
+  private var restoredTables: [ArchivedTable] {
+    [archivedBlobs]
+      + model.tables.compactMap { table in archivedTables.first { !$0.isBlobs && $0.table.name == table.name } }
+  }
+
+  // MARK: Into the archive
+
+  private var contentsView: SQL {
+    let rows = archivedTables.map { archived -> SQL in
+      """
+      SELECT a.\(archived.run) AS run_id, \(literal: archived.name)::text AS data_class, \(literal: archived.source.quoted)::text AS table_name,
+        a.\(archived.entry) AS entry, a.\(archived.archivedAt) AS archived_at, a.\(archived.bytes) AS bytes,
+        \(archived.isBlobs ? "a.\(archived.generation) IS NOT NULL" : "false") AS is_external,
+        \(otherKeys("a", archived)) AS other_columns
+      FROM \(archived.archive) AS a
+      """
+    }
+    return """
+      CREATE OR REPLACE VIEW \(archiveContents) AS
+      \(SQL.joined(rows, separator: "\nUNION ALL\n"));
+      COMMENT ON VIEW \(archiveContents) IS \(literal: "Every row of the archive, without its content; \(archive.quoted) has the sums.");
+      """
+  }
+
+  /// The names of the columns that the model does not know, as they were archived; NULL: there were none.
+  private func otherKeys(_ alias: SQL, _ archived: ArchivedTable) -> SQL {
+    """
+    CASE WHEN \(alias).\(archived.others) IS NOT NULL
+      THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(\(alias).\(archived.others)) AS k (name) ORDER BY k.name) END
+    """
+  }
+
+  private var addFunction: SQL {
+    let body: SQL = """
+        INSERT INTO \(archive) AS a (run_id, data_class, rows, bytes, external_rows, external_bytes)
+        SELECT $1, $2, $3, $4, $5, $6 WHERE $3 > 0
+        ON CONFLICT (run_id, data_class) DO UPDATE
+        SET archived_at = EXCLUDED.archived_at, rows = a.rows + EXCLUDED.rows, bytes = a.bytes + EXCLUDED.bytes,
+          external_rows = a.external_rows + EXCLUDED.external_rows,
+          external_bytes = a.external_bytes + EXCLUDED.external_bytes;
+        UPDATE \(runs) AS r
+        SET archived_rows = r.archived_rows + $3,
+          archived_bytes = r.archived_bytes + CASE WHEN $2 = \(literal: blobs.plural) THEN $4 ELSE 0 END
+        WHERE r.id = $1
+      """
+    let signature: SQL = "\(archiveAdd)(bigint, text, bigint, bigint, bigint, bigint)"
+    return """
+      CREATE OR REPLACE FUNCTION \(archiveAdd)(
+        run_id bigint, data_class text, rows bigint, bytes bigint, external_rows bigint DEFAULT 0, external_bytes bigint DEFAULT 0
+      ) RETURNS void
+      LANGUAGE sql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(signature) IS 'Notes that so many rows of a run went into the archive.';
+      \(revoke("FUNCTION", signature))
+      """
+  }
+
+  private var otherColumnsFunction: SQL {
+    let function = names.qualified("other_columns")
+    let body: SQL = """
+        SELECT pg_catalog.json_object_agg(o.key, o.value)
+        FROM pg_catalog.json_each(pg_catalog.to_json(pg_catalog.json_populate_record(
+          whole, (SELECT pg_catalog.json_object_agg(e.name, NULL::text) FROM pg_catalog.unnest(emptied) AS e (name))
+        ))) AS o
+        WHERE o.key <> ALL (known)
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(whole anyelement, known text[], emptied text[]) RETURNS json
+      LANGUAGE sql STABLE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)(anyelement, text[], text[]) IS 'What a row has besides its known columns. Those to be emptied first may be large.';
+      \(revoke("FUNCTION", "\(function)(anyelement, text[], text[])"))
+      """
+  }
+
+  /// What the row `alias` has in columns that the model does not know; NULL where the table has none.
+  private func otherColumns(_ alias: SQL, _ archived: ArchivedTable) -> SQL {
+    let emptied = archived.table.columns.filter(\.isNullable).map { column -> SQL in "\(literal: column.name)" }
+    return """
+      CASE WHEN EXISTS (
+        SELECT FROM pg_catalog.pg_attribute AS c
+        WHERE c.attrelid = \(literal(archived.source))::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+          AND c.attname <> ALL (\(archived.knownColumns)::name[])
+      ) THEN \(names.qualified("other_columns"))(\(alias), \(archived.knownColumns), ARRAY[\(SQL.joined(emptied, separator: ", "))]::text[]) END
+      """
+  }
+
+  /// The CTEs `gone`, which deletes rows, and `kept`, which archives them.
+  ///
+  /// - Parameter condition: what tells the rows `x` that go; it may begin with a USING clause.
+  func movingToArchive(_ archived: ArchivedTable, _ condition: SQL) -> SQL {
+    var extra: (names: SQL, values: SQL, joins: SQL) = ("", "", "")
+    if archived.isBlobs {
+      extra = (
+        ", \(archived.putAt), \(archived.generation)",
+        """
+        ,
+          (SELECT t.put_at FROM \(puts) AS t WHERE t.hash = g.\(key)),
+          CASE WHEN \(isExternal("g")) THEN coalesce(o.generation, 0) END
+        """,
+        "\nLEFT JOIN \(objects) AS o ON o.hash = g.\(key)"
+      )
+    }
+    let bytes: SQL =
+      archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.storedBytes(of: "g")
+    return """
+      gone AS (
+        DELETE FROM \(archived.source) AS x \(condition)
+        RETURNING \(archived.columns(of: "x")),
+          \(otherColumns("x", archived)) AS \(archived.others)
+      ), kept AS (
+        INSERT INTO \(archived.archive) (\(archived.run), \(archived.bytes), \(archived.others)\(extra.names), \(SQL.joined(archived.columns.map { "\($0)" }, separator: ", ")))
+        SELECT run_id, \(bytes), g.\(archived.others)\(extra.values), \(archived.columns(of: "g"))
+        FROM gone AS g\(extra.joins)
+        RETURNING \(archived.bytes) AS bytes\(archived.isBlobs ? ", \(archived.generation) IS NOT NULL AS is_external" : "")
+      )
+      """
+  }
+
+  // MARK: Back
+
+  private func parentIsThere(_ key: ForeignKey, _ alias: SQL) -> SQL {
+    let isNull = key.columns.map { column -> SQL in "\(alias).\(Identifier(column)) IS NULL" }
+    let same = zip(key.columns, key.parentColumns).map { column, parent -> SQL in
+      "p.\(Identifier(parent)) = \(alias).\(Identifier(column))"
+    }
+    return """
+      (\(SQL.joined(isNull, separator: " OR ")) OR EXISTS (SELECT FROM \(names.table(key.parent)) AS p WHERE \(SQL.joined(same, separator: " AND "))))
+      """
+  }
+
+  private var columnList: QualifiedName { names.qualified("column_list") }
+
+  private var columnListFunction: SQL {
+    let body: SQL =
+      "SELECT pg_catalog.string_agg(', ' || before || pg_catalog.quote_ident(n.name), '') FROM pg_catalog.unnest(columns) AS n (name)"
+    return """
+      CREATE OR REPLACE FUNCTION \(columnList)(before text, columns name[]) RETURNS text
+      LANGUAGE sql IMMUTABLE
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(columnList)(text, name[]) IS 'The columns as they stand in a statement, each after a comma; NULL: there are none.';
+      \(revoke("FUNCTION", "\(columnList)(text, name[])"))
+      """
+  }
+
+  private var undoRowsFunction: SQL {
+    let function = names.qualified("undo_rows")
+    let branches = restoredTables.map { archived -> SQL in
+      let keyColumns = SQL.joined(archived.primaryKey.map { "a.\($0)" }, separator: ", ")
+      let conditions: [SQL] =
+        [
+          "a.\(archived.run) = $1", "a.\(archived.entry) BETWEEN $2 AND $3",
+          "(\(otherKeys("a", archived))) IS NOT DISTINCT FROM $4",
+        ]
+        + archived.table.foreignKeys.map { parentIsThere($0, "a") }
+      let columnNames = SQL.joined(archived.columns.map { "\($0)" }, separator: ", ")
+      let beginning: SQL = """
+        WITH chosen AS MATERIALIZED (
+          SELECT DISTINCT ON (\(keyColumns)) \(keyColumns), a.\(archived.entry)
+          FROM \(archived.archive) AS a
+          WHERE \(SQL.joined(conditions, separator: "\n    AND "))
+          ORDER BY \(keyColumns), a.\(archived.entry) DESC
+        ), restored AS (
+          INSERT INTO \(archived.source) (\(columnNames)
+        """
+      let middle: SQL = """
+        ) OVERRIDING SYSTEM VALUE
+          SELECT \(archived.columns(of: "a"))
+        """
+      let end: SQL = """
+          FROM chosen AS c
+          JOIN \(archived.archive) AS a ON a.\(archived.run) = $1 AND a.\(archived.entry) = c.\(archived.entry)
+          LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::\(archived.source), a.\(archived.others)) AS o ON $4 IS NOT NULL
+          ON CONFLICT DO NOTHING
+          RETURNING \(SQL.joined(archived.primaryKey.map { "\($0)" }, separator: ", "))
+        )
+        """
+      let deletion: SQL = """
+        DELETE FROM \(archived.archive) AS a
+        USING chosen AS c
+        JOIN restored AS r ON \(archived.sameKey("r", "c"))
+        WHERE a.\(archived.run) = $1 AND a.\(archived.entry) = c.\(archived.entry)
+        """
+      let rest: SQL =
+        archived.isBlobs
+        ? """
+        , removed AS (
+          \(deletion)
+          RETURNING a.\(key), a.\(archived.putAt), a.\(archived.generation)
+        ), put AS (
+          INSERT INTO \(puts) AS t (hash, put_at)
+          SELECT r.\(key), r.\(archived.putAt) FROM removed AS r WHERE r.\(archived.putAt) IS NOT NULL
+          ON CONFLICT (hash) DO UPDATE SET put_at = greatest(t.put_at, EXCLUDED.put_at)
+        )
+        INSERT INTO \(objects) AS g (hash, generation, next_generation)
+        SELECT r.\(key), r.\(archived.generation), r.\(archived.generation) FROM removed AS r
+        WHERE r.\(archived.generation) > 0 OR r.\(archived.generation) = 0 AND EXISTS (SELECT FROM \(objects) AS o WHERE o.hash = r.\(key))
+        ON CONFLICT (hash) DO UPDATE
+        SET generation = EXCLUDED.generation, next_generation = greatest(g.next_generation, EXCLUDED.generation)
+        """ : "\n\(deletion)"
+      let after: SQL =
+        archived.isBlobs
+        ? """
+
+          -- One that is here again has the same content: what is archived of it is not needed any more.
+          WITH needless AS (
+            DELETE FROM \(archived.archive) AS a
+            USING \(blobTable) AS b
+            WHERE a.\(archived.run) = $1 AND a.\(archived.entry) BETWEEN $4 AND $5
+              AND b.\(key) = a.\(key) AND b.\(Identifier(blobs.size)) = a.\(Identifier(blobs.size))
+              AND (b.\(Identifier(blobs.data)) = a.\(Identifier(blobs.data))) IS NOT FALSE
+            RETURNING a.\(key) AS hash, a.\(archived.generation) AS generation, a.\(Identifier(blobs.size)) AS size
+          )
+          INSERT INTO \(deletions) (hash, generation, size)
+          SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
+          WHERE n.generation IS NOT NULL
+          ON CONFLICT (hash, generation) DO NOTHING;
+        """ : ""
+      return """
+        WHEN \(literal: archived.name) THEN
+          EXECUTE concat(
+            \(statement(beginning)),
+            \(columnList)('', given),
+            \(statement(middle)),
+            \(columnList)('o.', given),
+            \(statement("\(end)\(rest)"))
+          ) USING run_id, first_entry, last_entry, others;\(after)
+        """
+    }
+    let body: SQL = """
+      DECLARE
+        given constant name[] := ARRAY(
+          SELECT c.attname FROM pg_attribute AS c
+          WHERE c.attrelid = to_regclass(table_name) AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
+        );
+      BEGIN
+        CASE data_class
+          \(SQL.joined(branches, separator: "\n"))
+        END CASE;
+      END
+      """
+    let signature: SQL = "\(function)(bigint, text, text, bigint, bigint, text[])"
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(
+        run_id bigint, data_class text, table_name text, first_entry bigint, last_entry bigint, others text[]
+      ) RETURNS void
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(signature) IS 'Brings back those rows of a run''s entries that can go back, in one statement; others: the columns besides the model''s that they had. Part of an undo.';
+      \(revoke("FUNCTION", signature))
+      """
+  }
+
+  /// The text of a statement as a string, in which white space has no meaning.
+  private func statement(_ sql: SQL) -> SQL {
+    var tag = "sql"
+    while sql.text.contains("$\(tag)$") { tag += "_" }
+    return """
+      $\(raw: tag)$
+        \(sql)
+      $\(raw: tag)$
+      """
+  }
+
+  private var undoConflictsFunction: SQL {
+    let function = names.qualified("undo_conflicts")
+    let branches = restoredTables.map { archived -> SQL in
+      let parents = archived.table.foreignKeys.map { key -> SQL in
+        let text: SQL
+        if let parent = archivedTables.first(where: { $0.table.name == key.parent }) {
+          let same = zip(key.columns, key.parentColumns).map { column, parent -> SQL in
+            "p.\(Identifier(parent)) = a.\(Identifier(column))"
+          }
+          text = """
+            coalesce(
+              (SELECT format('its row of %s is in the archive of run %s: undo that first', \(literal: key.parent), max(p.\(parent.run)))
+                FROM \(parent.archive) AS p WHERE \(SQL.joined(same, separator: " AND ")) AND p.\(parent.run) <> a.\(archived.run) HAVING count(*) > 0),
+              \(literal: "its row of \(key.parent) is gone"))
+            """
+        } else {
+          text = "\(literal: "its row of \(key.parent) is gone")"
+        }
+        return "WHEN NOT \(parentIsThere(key, "a")) THEN \(text)"
+      }
+      let isHere: SQL = """
+        WHEN EXISTS (SELECT FROM \(archived.source) AS t WHERE \(archived.sameKey("t", "a")))
+          THEN \(archived.isBlobs ? "'it is here again, with another content'" : "'a row with this key is here again'")
+        """
+      let rowKey: SQL =
+        archived.primaryKey.count == 1
+        ? "a.\(archived.primaryKey[0])::text"
+        : "ROW(\(SQL.joined(archived.primaryKey.map { "a.\($0)" }, separator: ", ")))::text"
+      return """
+        WHEN \(literal: archived.name) THEN
+          RETURN QUERY
+          SELECT \(literal: archived.table.name)::text, \(rowKey),
+            CASE
+              WHEN a.\(archived.entry) = ANY (failed) THEN reasons[array_position(failed, a.\(archived.entry))]
+              \(SQL.joined([isHere] + parents, separator: "\n"))
+              WHEN a.\(archived.others) IS NOT NULL AND EXISTS (
+                SELECT FROM json_object_keys(a.\(archived.others)) AS k (name)
+                WHERE NOT EXISTS (
+                  SELECT FROM pg_attribute AS c
+                  WHERE c.attrelid = \(literal(archived.source))::regclass AND c.attname = k.name AND NOT c.attisdropped
+                )
+              ) THEN 'the table has lost a column that the row had'
+              ELSE 'a row with one of its unique values is here, or a trigger refuses it'
+            END
+          FROM \(archived.archive) AS a
+          WHERE a.\(archived.run) = $1
+          ORDER BY a.\(archived.entry);
+        """
+    }
+    let body: SQL = """
+      BEGIN
+        CASE data_class
+          \(SQL.joined(branches, separator: "\n"))
+        END CASE;
+      END
+      """
+    let signature: SQL = "\(function)(bigint, text, bigint[], text[])"
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(run_id bigint, data_class text, failed bigint[], reasons text[])
+      RETURNS TABLE (table_name text, row_key text, reason text)
+      LANGUAGE plpgsql STABLE \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(signature) IS 'Which rows of a run are archived still, and why they cannot go back; failed: entries that met an error, and what it said. Part of an undo.';
+      \(revoke("FUNCTION", signature))
+      """
+  }
+
+  private var undoFunction: SQL {
+    let preview = names.qualified("cleanup_preview")
+    let classes = SQL.joined(restoredTables.map { "\(literal: $0.name)" }, separator: ", ")
+    let deleted = SQL.joined(deletedColumns.map { "run.\(Identifier($0.name))" }, separator: " + ")
+    let expiring: SQL =
+      "(SELECT coalesce(sum(f.rows), 0)::bigint FROM \(preview)() AS f WHERE f.data_class = ANY (classes))"
+    let body: SQL = """
+      #variable_conflict use_column
+      DECLARE
+        classes     constant text[] := ARRAY[\(classes)];
+        given       constant text := current_setting('lock_timeout');
+        run         \(runs);
+        before_rows bigint;
+        left_rows   bigint;
+        blob_bytes  bigint;
+        expired     bigint;
+        part        record;
+        data_class  text;
+        firsts      bigint[];
+        lasts       bigint[];
+        first_entry bigint;
+        last_entry  bigint;
+        failed      bigint[] := ARRAY[]::bigint[];
+        reasons     text[] := ARRAY[]::text[];
+      BEGIN
+        \(requireReadCommitted("a cleanup can be undone"))
+        -- No cleanup deletes or purges meanwhile; one that is between two batches ends.
+        PERFORM pg_advisory_xact_lock(\(lockNamespace), \(LockKey.cleanup));
+        SELECT r.* INTO run FROM \(runs) AS r WHERE r.id = $1;
+        IF NOT FOUND THEN
+          RAISE EXCEPTION 'there is no cleanup run %', $1
+            USING ERRCODE = 'invalid_parameter_value', HINT = \(literal: "SELECT * FROM \(runs.quoted) ORDER BY id DESC shows them.");
+        ELSIF run.dry_run THEN
+          RAISE EXCEPTION 'cleanup run % was a dry run and has deleted nothing', $1 USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        SELECT coalesce(sum(a.rows), 0)::bigint, coalesce(sum(a.bytes) FILTER (WHERE a.data_class = \(literal: blobs.plural)), 0)::bigint
+        INTO before_rows, blob_bytes
+        FROM \(archive) AS a
+        WHERE a.run_id = $1;
+        IF before_rows = 0 AND run.purged_at IS NOT NULL THEN
+          RAISE EXCEPTION 'what cleanup run % has deleted was purged from the archive at %', $1, run.purged_at
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Only a backup has it still.';
+        ELSIF \(deleted) > 0 AND run.archived_rows = 0 THEN
+          RAISE EXCEPTION 'cleanup run % has deleted without an archive', $1
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = \(literal: "Only a backup has it still. What later cleanups delete is archived when archive_days in \(policy.quoted) is more than 0.");
+        ELSIF before_rows = 0 THEN
+          RAISE NOTICE 'nothing of cleanup run % is in the archive', $1;
+          RETURN;
+        END IF;
+        IF \(deleted) > before_rows + run.undone_rows THEN
+          RAISE WARNING '% rows of cleanup run % are not in the archive: they stay deleted', \(deleted) - before_rows - run.undone_rows, $1;
+        END IF;
+        UPDATE \(runs) AS r
+        SET status = 'interrupted', finished_at = clock_timestamp(), error = format('stopped, because run %s was undone', $1)
+        WHERE r.status = 'running';
+
+        expired := \(expiring);
+        -- The sweep must not forget where an object is that comes into use again.
+        PERFORM pg_advisory_xact_lock(\(lockNamespace), k.bucket)
+        FROM (
+          SELECT DISTINCT \(objectBucket("a.\(key)")) AS bucket FROM \(archivedBlobs.archive) AS a
+          WHERE a.\(archivedBlobs.run) = $1 AND a.\(archivedBlobs.generation) IS NOT NULL
+          ORDER BY 1
+        ) AS k;
+        -- Errors have to come here, not at COMMIT. Who waits for long could be part of a deadlock with a client.
+        SET CONSTRAINTS ALL IMMEDIATE;
+        PERFORM set_config('lock_timeout', '100ms', true);
+        FOR part IN
+          SELECT c.data_class AS name, c.table_name AS qualified_name, c.other_columns AS others,
+            min(c.entry) AS first_entry, max(c.entry) AS last_entry
+          FROM \(archiveContents) AS c
+          WHERE c.run_id = $1
+          GROUP BY c.data_class, c.table_name, c.other_columns
+          ORDER BY array_position(classes, c.data_class)
+        LOOP
+          CONTINUE WHEN EXISTS (
+            SELECT FROM unnest(part.others) AS o (name)
+            WHERE NOT EXISTS (
+              SELECT FROM pg_attribute AS c
+              WHERE c.attrelid = to_regclass(part.qualified_name) AND c.attname = o.name AND NOT c.attisdropped
+            )
+          );
+          firsts := ARRAY[part.first_entry];
+          lasts := ARRAY[part.last_entry];
+          WHILE cardinality(firsts) > 0 LOOP
+            first_entry := firsts[cardinality(firsts)];
+            last_entry := lasts[cardinality(lasts)];
+            firsts := trim_array(firsts, 1);
+            lasts := trim_array(lasts, 1);
+            BEGIN
+              PERFORM \(names.qualified("undo_rows"))($1, part.name, part.qualified_name, first_entry, last_entry, part.others);
+            EXCEPTION WHEN OTHERS THEN
+              -- What is wrong with a row is a conflict; what is wrong with the moment or the server ends the undo.
+              IF left(SQLSTATE, 2) IN ('40', '53', '57', '58', 'XX') THEN
+                RAISE;
+              ELSIF first_entry = last_entry THEN
+                failed := failed || first_entry;
+                reasons := reasons || CASE WHEN SQLSTATE = '55P03' THEN 'another transaction is using it: undo again when that has ended' ELSE SQLERRM END;
+              ELSE
+                -- By halves, until the rows that it is about are found.
+                firsts := firsts || ARRAY[(first_entry + last_entry) / 2 + 1, first_entry];
+                lasts := lasts || ARRAY[last_entry, (first_entry + last_entry) / 2];
+              END IF;
+            END;
+          END LOOP;
+        END LOOP;
+        PERFORM set_config('lock_timeout', given, true);
+
+        DELETE FROM \(archive) AS a WHERE a.run_id = $1;
+        INSERT INTO \(archive) (run_id, data_class, archived_at, rows, bytes, external_rows, external_bytes)
+        SELECT c.run_id, c.data_class, max(c.archived_at), count(*), sum(c.bytes), count(*) FILTER (WHERE c.is_external),
+          coalesce(sum(c.bytes) FILTER (WHERE c.is_external), 0)
+        FROM \(archiveContents) AS c
+        WHERE c.run_id = $1
+        GROUP BY c.run_id, c.data_class;
+        SELECT coalesce(sum(a.rows), 0)::bigint, blob_bytes - coalesce(sum(a.bytes) FILTER (WHERE a.data_class = \(literal: blobs.plural)), 0)::bigint
+        INTO left_rows, blob_bytes
+        FROM \(archive) AS a
+        WHERE a.run_id = $1;
+        UPDATE \(runs) AS r
+        SET undone_at = CASE WHEN left_rows < before_rows THEN clock_timestamp() ELSE r.undone_at END,
+          undone_rows = r.undone_rows + before_rows - left_rows, undone_bytes = r.undone_bytes + blob_bytes
+        WHERE r.id = $1;
+        RAISE NOTICE 'of cleanup run %, % rows are back, % are not', $1, before_rows - left_rows, left_rows;
+
+        expired := \(expiring) - expired;
+        IF expired > 0 THEN
+          UPDATE \(policy) AS p SET dry_run = true WHERE NOT p.dry_run;
+          RAISE WARNING 'under the present policy % of these rows expire again: cleanups only count from now on', expired
+            USING HINT = \(literal: "Change \(policy.quoted) so that they stay, see SELECT * FROM \(preview.quoted)(), then set dry_run to false.");
+        END IF;
+        FOREACH data_class IN ARRAY classes LOOP
+          RETURN QUERY SELECT c.table_name, c.row_key, c.reason FROM \(names.qualified("undo_conflicts"))($1, data_class, failed, reasons) AS c;
+        END LOOP;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(undo)(run_id bigint) RETURNS TABLE (table_name text, row_key text, reason text)
+      LANGUAGE plpgsql \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(undo)(bigint) IS 'Brings back what a cleanup run has deleted and archived, in one transaction; returns the rows that it cannot bring back, which stay in the archive. Stops a cleanup that is running.';
+      \(revoke("FUNCTION", "\(undo)(bigint)"))
+      """
+  }
+}

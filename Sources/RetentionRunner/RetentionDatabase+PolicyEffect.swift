@@ -1,0 +1,55 @@
+import Postgres
+
+extension RetentionDatabase {
+  /// Columns of the policy that decide what a cleanup deletes, besides the windows of the classes.
+  private static let deciding: Set<String> = ["retention_days", "protected_statuses", "archive_days", "dry_run"]
+
+  private static func decides(_ column: String) -> Bool {
+    deciding.contains(column) || column.hasSuffix("_retention_days")
+  }
+
+  /// Changes columns of the policy after a look at what that does to the next cleanup.
+  ///
+  /// - Parameters:
+  ///   - assignments: a column each, and its value as PostgreSQL reads it; nil: NULL.
+  ///   - isWanted: sees the changes and their effect, nil where they decide nothing; no lock is held meanwhile.
+  /// - Returns: what was changed; nothing when it was not wanted.
+  public func setPolicy(
+    _ assignments: [(column: String, value: String?)],
+    isWanted: ([PolicyChange], PolicyEffect?) throws -> Bool
+  ) throws -> [PolicyChange] {
+    let (changes, effect) = try tryingOut(assignments)
+    guard try isWanted(changes, effect), !changes.isEmpty else { return [] }
+    return try connection.transaction {
+      let made = try assignments.compactMap { try writePolicy($0.column, to: $0.value) }
+      guard made == changes else {
+        throw RunnerError("the policy was changed by somebody else meanwhile; nothing was done, look again")
+      }
+      for change in made { log(change) }
+      return made
+    }
+  }
+
+  /// What the assignments would change and do, in a transaction that is rolled back.
+  private func tryingOut(_ assignments: [(column: String, value: String?)]) throws -> ([PolicyChange], PolicyEffect?) {
+    try connection.execute("BEGIN")
+    defer { try? connection.execute("ROLLBACK") }
+    let before = assignments.contains { Self.decides($0.column) } ? try nextCleanup() : nil
+    let changes = try assignments.compactMap { try writePolicy($0.column, to: $0.value) }
+    guard let before, changes.contains(where: { Self.decides($0.column) }) else { return (changes, nil) }
+    return (changes, try PolicyEffect(before: before, after: nextCleanup()))
+  }
+
+  /// The preview of a cleanup that is not told whether to delete: none of its rows are counted where the policy says that
+  /// it only counts.
+  private func nextCleanup() throws -> QueryResult {
+    try installed {
+      try connection.query(
+        """
+        SELECT f.data_class, CASE WHEN p.dry_run THEN 0 ELSE f.rows END AS rows, CASE WHEN p.dry_run THEN 0 ELSE f.bytes END AS bytes
+        FROM \(names.qualified("retention_policy")) AS p CROSS JOIN \(names.qualified("cleanup_preview"))() AS f
+        """
+      )
+    }
+  }
+}
