@@ -254,9 +254,25 @@ REVOKE ALL ON FUNCTION public.jam_cleanup_hold(bigint) FROM PUBLIC;
 CREATE OR REPLACE FUNCTION public.jam_cleanup_finish(run_id bigint, status text, error text) RETURNS public.jam_cleanup_runs
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
-  UPDATE public.jam_cleanup_runs AS r
-  SET status = $2, error = $3, finished_at = clock_timestamp()
-  WHERE r.id = $1 AND r.status = 'running';
+  WITH ended AS (
+    UPDATE public.jam_cleanup_runs AS r
+    SET status = $2, error = $3, finished_at = clock_timestamp()
+    WHERE r.id = $1 AND r.status = 'running'
+    RETURNING r.finished_at
+  )
+  INSERT INTO public.jam_storage_history AS h (recorded_on, storage_class, recorded_at, blobs, bytes)
+  SELECT (e.finished_at AT TIME ZONE 'UTC')::date, s.storage_class, e.finished_at, sum(s.blobs), sum(s.bytes)
+  FROM ended AS e
+  CROSS JOIN LATERAL (
+    SELECT t.storage_class, t.blobs, t.bytes FROM public.jam_storage AS t
+    UNION ALL
+    -- A class of which nothing has been left since an earlier run of the day.
+    SELECT p.storage_class, 0, 0 FROM public.jam_storage_history AS p WHERE p.recorded_on = (e.finished_at AT TIME ZONE 'UTC')::date
+  ) AS s
+  GROUP BY e.finished_at, s.storage_class
+  ORDER BY s.storage_class
+  ON CONFLICT (recorded_on, storage_class) DO UPDATE
+  SET recorded_at = EXCLUDED.recorded_at, blobs = EXCLUDED.blobs, bytes = EXCLUDED.bytes;
   SELECT * FROM public.jam_cleanup_runs AS r WHERE r.id = $1
 $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_finish(bigint, text, text) IS 'Ends a run that is still running and returns its record.';

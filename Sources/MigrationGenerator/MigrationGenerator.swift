@@ -14,6 +14,7 @@ public enum MigrationGenerator {
       schema.storageTables(),
       schema.blobStoreTables(),
       schema.archiveTables(),
+      schema.storageHistoryTable(),
       schema.indexes(),
       schema.counting(),
       schema.countingTriggers(),

@@ -27,7 +27,7 @@ struct RetentionSchema {
     [
       "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
       "cleanup_runs", "retention_policy", "schema_migrations", "blob_uploads", "blob_deletions", "blob_objects",
-      "archive",
+      "storage_history", "archive",
     ] + archivedTables.map { "archived_\($0.name)" }
   }
 

@@ -40,6 +40,47 @@ import Testing
     try expectTotals(database)
   }
 
+  @Test("Each day's last real cleanup records the totals, a dry run does not", arguments: RefcountingMode.allCases)
+  func history(mode: RefcountingMode) throws {
+    let database = try TestDatabase(mode)
+    _ = try database.migrate()
+    for number in 1...3 { try database.put(hash(number), age: "\(number * 20) days") }
+    try database.connection.execute(
+      "UPDATE jam_preimages SET storage_class = 's3', data = NULL WHERE hash = \(literal: hash(3))"
+    )
+    _ = try database.retention.cleanup(dryRun: true)
+    #expect(try database.int("SELECT count(*) FROM jam_storage_history") == 0)
+    func history() throws -> [String] {
+      try database.connection.query(
+        """
+        SELECT format('%s %s %s', h.storage_class, h.blobs, h.bytes) AS line FROM jam_storage_history AS h
+        JOIN jam_cleanup_runs AS r ON r.finished_at = h.recorded_at AND h.recorded_on = (h.recorded_at AT TIME ZONE 'UTC')::date
+        ORDER BY h.storage_class
+        """
+      ).rows.map { try $0.string("line") }
+    }
+    _ = try database.retention.cleanup(cutoff: "1970-01-01")
+    #expect(try history() == ["db 2 6", "s3 1 3"])
+    // Later on the same day; nothing is left of a class, and the run is not completed.
+    try database.connection.execute(
+      """
+      UPDATE jam_retention_policy SET max_duration = '1 microsecond';
+      UPDATE jam_preimages SET storage_class = 'db', data = 'abc' WHERE storage_class = 's3';
+      SELECT jam_fold_references()
+      """
+    )
+    #expect(try database.retention.cleanup()["status"] == "partial")
+    #expect(try history() == ["db 3 9", "s3 0 0"])
+    // An earlier day keeps its own.
+    try database.connection.execute(
+      "UPDATE jam_storage_history SET recorded_on = recorded_on - 1, recorded_at = recorded_at - interval '1 day'; UPDATE jam_retention_policy SET max_duration = NULL"
+    )
+    _ = try database.retention.cleanup()
+    // One blob has expired; to put the content of another counts as a put.
+    #expect(try history() == ["db 2 6"])
+    #expect(try database.int("SELECT count(*) FROM jam_storage_history") == 3)
+  }
+
   @Test("Repair corrects totals that were bypassed")
   func repair() throws {
     let database = try TestDatabase()

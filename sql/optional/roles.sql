@@ -74,6 +74,7 @@ GRANT SELECT ON
   public.jam_preimage_refcounts,
   public.jam_counting_triggers,
   public.jam_storage,
+  public.jam_storage_history,
   public.jam_metrics,
   public.jam_health,
   public.jam_retention_policy,

@@ -64,6 +64,7 @@ BEGIN
 'public.jam_blob_uploads',
 'public.jam_blob_deletions',
 'public.jam_blob_objects',
+'public.jam_storage_history',
 'public.jam_archive',
 'public.jam_archived_reports',
 'public.jam_archived_attestations',
@@ -163,6 +164,7 @@ DROP TABLE IF EXISTS public.jam_schema_migrations;
 DROP TABLE IF EXISTS public.jam_blob_uploads;
 DROP TABLE IF EXISTS public.jam_blob_deletions;
 DROP TABLE IF EXISTS public.jam_blob_objects;
+DROP TABLE IF EXISTS public.jam_storage_history;
 DROP TABLE IF EXISTS public.jam_archive;
 DROP TABLE IF EXISTS public.jam_archived_reports;
 DROP TABLE IF EXISTS public.jam_archived_attestations;

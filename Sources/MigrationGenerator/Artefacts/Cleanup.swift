@@ -449,9 +449,13 @@ extension RetentionSchema {
   private var finishFunction: SQL {
     let function = names.qualified("cleanup_finish")
     let body: SQL = """
-        UPDATE \(runs) AS r
-        SET status = $2, error = $3, finished_at = clock_timestamp()
-        WHERE r.id = $1 AND r.status = 'running';
+        WITH ended AS (
+          UPDATE \(runs) AS r
+          SET status = $2, error = $3, finished_at = clock_timestamp()
+          WHERE r.id = $1 AND r.status = 'running'
+          RETURNING r.finished_at
+        )
+        \(recordStorageHistory(of: "ended"))
         SELECT * FROM \(runs) AS r WHERE r.id = $1
       """
     return """

@@ -29,7 +29,7 @@ extension RetentionSchema {
     let readable = [
       names.qualified("references"), names.qualified("\(blobs.singular)_refcounts"),
       names.qualified("counting_triggers"),
-      storage, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
+      storage, storageHistory, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
       names.qualified("refcount_anomalies"), locations, neededObjects, uploads, deletions,
       archive, archiveContents,
     ].map { name -> SQL in "\(name)" }
