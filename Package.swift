@@ -22,6 +22,7 @@ let package = Package(
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(name: "CXattr"),
     .target(name: "RetentionModel", dependencies: ["SafeSQL", .product(name: "Yams", package: "Yams")]),
+    .target(name: "SafeHTML"),
     .target(name: "SafeSQL"),
     .target(name: "Secrets"),
     .target(name: "MigrationGenerator", dependencies: ["RetentionModel", "SafeSQL"]),
@@ -47,7 +48,7 @@ let package = Package(
       name: "RetentionRunner",
       dependencies: [
         "EmbeddedPostgres", "EmbeddedSeaweed", "MigrationGenerator", "ObjectStore", "Postgres", "RetentionModel",
-        "SafeSQL",
+        "SafeHTML", "SafeSQL",
         "Secrets",
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Crypto", package: "swift-crypto"),
@@ -82,7 +83,7 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
       ]
     ),
-    .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres"]),
+    .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "SafeHTML"]),
     .testTarget(
       name: "CommandTests",
       dependencies: [
