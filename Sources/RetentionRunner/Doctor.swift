@@ -26,7 +26,8 @@ public struct Doctor {
     return try fileChecks() + databaseChecks() + [lawCheck()]
   }
 
-  private func fileChecks() throws -> [HealthCheck] {
+  /// Whether the files are applied as they are.
+  func fileChecks() throws -> [HealthCheck] {
     let plan = try migrator.plan()
     let differing = plan.filter { $0.state != .current }
     guard !differing.isEmpty else {
@@ -49,7 +50,8 @@ public struct Doctor {
     }
   }
 
-  private func databaseChecks() throws -> [HealthCheck] {
+  /// What the database itself reports: without reading the application's rows.
+  func databaseChecks() throws -> [HealthCheck] {
     try database.health().rows.map { row in
       HealthCheck(
         name: try row.string("check_name"),

@@ -20,7 +20,9 @@ extension RetentionDatabase {
         found.map { row in
           let label = try row.string("labels").split(separator: "\"", omittingEmptySubsequences: false).dropFirst()
             .first
-          return (String(label ?? ""), Int(try row.double("value")))
+          // A size is whatever a client has written.
+          let value = try row.double("value")
+          return (String(label ?? ""), Int(exactly: value.rounded()) ?? (value < 0 ? .min : .max))
         }
       ) { $1 }
     }

@@ -4,6 +4,8 @@ import RetentionModel
 import SafeSQL
 import Testing
 
+@testable import RetentionRunner
+
 /// What the roles of `optional/roles.sql` may do, and that nobody gets further through a SECURITY DEFINER function.
 @Suite(.serialized) struct RightsTests {
   private func apply(_ path: String, to database: TestDatabase) throws {
@@ -80,6 +82,9 @@ import Testing
       #expect(try database.retention.verify().rows.isEmpty)
       #expect(try database.retention.health().rows.allSatisfy { try $0.bool("ok") })
       #expect(try database.retention.metrics().contains("jam_preimages_bytes"))
+      let report = try database.statusReport()
+      #expect(report.largest.value?.map(\.hash) == [hash(1)] && report.holders.value?.map(\.references) == [1])
+      #expect(report.history.value?.isEmpty == true && report.expiries.value?.count == 10 && report.isHealthy)
       #expect(try database.connection.query("SELECT * FROM jam_referrers($1)", hash(1)).rows.count == 1)
       expectRefused(
         database,
