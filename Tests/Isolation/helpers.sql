@@ -32,8 +32,9 @@ BEGIN
 END
 $$;
 
--- A trigger of the application's own that stops a statement in its middle, as long as a session holds advisory lock 1.
-CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+-- A trigger of the application's own that stops a statement in its middle, as long as a session holds advisory lock 1, and
+-- however long that is.
+CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(1);
   RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;

@@ -413,8 +413,9 @@ extension RetentionSchema {
         FROM \(archive) AS a
         WHERE a.run_id = $1;
         IF before_rows = 0 AND run.purged_at IS NOT NULL THEN
-          RAISE EXCEPTION 'what cleanup run % has deleted was purged from the archive at %', $1, run.purged_at
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Only a backup has it still.';
+          RAISE EXCEPTION 'what cleanup run % has deleted was purged from the archive', $1
+            USING ERRCODE = 'object_not_in_prerequisite_state', DETAIL = format('That was at %s.', run.purged_at),
+              HINT = 'Only a backup has it still.';
         ELSIF \(deleted) > 0 AND run.archived_rows = 0 THEN
           RAISE EXCEPTION 'cleanup run % has deleted without an archive', $1
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = \(literal: "Only a backup has it still. What later cleanups delete is archived when archive_days in \(policy.quoted) is more than 0.");

@@ -33,9 +33,9 @@ import Testing
     return program
   }
 
-  private func run(_ seeds: [UInt64], with runner: ProgramRunner, crashes: Bool) {
+  private func run(_ seeds: [UInt64], with runner: ProgramRunner, crashes: Bool = false, archives: Bool = false) {
     for seed in seeds {
-      let program = Program(seed: seed, crashes: crashes)
+      let program = Program(seed: seed, crashes: crashes, archives: archives)
       do {
         try runner.run(program)
       } catch {
@@ -46,7 +46,9 @@ import Testing
         return
       }
     }
-    print("conservation: \(seeds.count) programs from seed \(seeds[0]), \(runner.stepsRun) steps, crashes: \(crashes)")
+    print(
+      "conservation: \(seeds.count) programs from seed \(seeds[0]), \(runner.stepsRun) steps, crashes: \(crashes), archives: \(archives)"
+    )
   }
 
   @Test(
@@ -56,7 +58,14 @@ import Testing
   func programs(mode: RefcountingMode) throws {
     let database = try TestDatabase(mode)
     _ = try database.migrate()
-    run(Self.seeds(Self.programs), with: try ProgramRunner(database: database), crashes: false)
+    run(Self.seeds(Self.programs), with: try ProgramRunner(database: database))
+  }
+
+  @Test("So they do when cleanups archive and are undone or purged", arguments: RefcountingMode.allCases)
+  func archive(mode: RefcountingMode) throws {
+    let database = try TestDatabase(mode)
+    _ = try database.migrate()
+    run(Self.seeds(Self.programs), with: try ProgramRunner(database: database), archives: true)
   }
 
   @Test("The server is killed in the middle of random programs", arguments: RefcountingMode.allCases)

@@ -18,6 +18,8 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     var modes = RefcountingMode.allCases
     /// The isolation spec that notices it; nil: random programs do.
     var spec: String?
+    /// Whether the programs archive what cleanups delete, and undo them.
+    var archives: Bool
     /// Whether it is about blobs in the object store, which have random programs of their own.
     var isAboutObjects: Bool { file.hasPrefix("075") }
 
@@ -27,7 +29,8 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
       _ text: String,
       _ replacement: String,
       modes: [RefcountingMode] = RefcountingMode.allCases,
-      spec: String? = nil
+      spec: String? = nil,
+      archives: Bool = false
     ) {
       testDescription = what
       self.file = file
@@ -35,6 +38,7 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
       self.replacement = replacement
       self.modes = modes
       self.spec = spec
+      self.archives = archives
     }
   }
 
@@ -183,6 +187,52 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     ),
   ]
 
+  /// Of what archives, undoes and purges.
+  static let archiveMutations = [
+    Mutation(
+      "cleanup: what is archived counts as freed",
+      "070_cleanup.sql",
+      "blob_bytes := bigint '0';",
+      "NULL;",
+      archives: true
+    ),
+    Mutation(
+      "undo: children come before their parents",
+      "065_archive.sql",
+      "ORDER BY array_position(classes, c.data_class)",
+      "ORDER BY array_position(classes, c.data_class) DESC",
+      archives: true
+    ),
+    Mutation(
+      "undo: a blob that is here again is in the way",
+      "065_archive.sql",
+      "AND (b.data = a.data) IS NOT FALSE",
+      "AND false",
+      archives: true
+    ),
+    Mutation(
+      "undo: a cleanup that is running goes on",
+      "065_archive.sql",
+      "WHERE r.status = 'running';",
+      "WHERE false;",
+      spec: "undo-cleanup"
+    ),
+    Mutation(
+      "undo: does not exclude a cleanup",
+      "065_archive.sql",
+      "PERFORM pg_advisory_xact_lock(2130227520, 257);",
+      "",
+      spec: "undo-cleanup"
+    ),
+    Mutation(
+      "undo: scheduled cleanups delete the rows again",
+      "065_archive.sql",
+      "IF expired > 0 THEN",
+      "IF false THEN",
+      spec: "undo-cleanup"
+    ),
+  ]
+
   /// Of what moves blobs into the object store and out of it.
   static let objectMutations = [
     Mutation(
@@ -278,6 +328,9 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
   @Test("With objects it is noticed, too", arguments: objectMutations)
   func isNoticedWithObjects(mutation: Mutation) async throws { try await isNoticed(mutation: mutation) }
 
+  @Test("With an archive it is noticed, too", arguments: archiveMutations)
+  func isNoticedWithArchive(mutation: Mutation) async throws { try await isNoticed(mutation: mutation) }
+
   @Test("It is noticed", arguments: mutations)
   func isNoticed(mutation: Mutation) async throws {
     for mode in mutation.modes {
@@ -293,7 +346,7 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
         } else if mutation.isAboutObjects {
           try await failureWithObjects(of: database, files)
         } else {
-          try failure(of: database, files)
+          try failure(of: database, files, archives: mutation.archives)
         }
       #expect(noticed != nil, "\(mode.rawValue): nothing fails")
       if let noticed { print("mutation, \(mode.rawValue): \(mutation.testDescription): \(noticed)") }
@@ -301,11 +354,13 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
   }
 
   /// What the first random program says that fails.
-  private func failure(of database: TestDatabase, _ files: [MigrationFile]) throws -> String? {
+  private func failure(of database: TestDatabase, _ files: [MigrationFile], archives: Bool) throws -> String? {
     _ = try database.migrator(files).up()
     let runner = try ProgramRunner(database: database, files: files)
     for seed in UInt64(1)...150 {
-      do { try runner.run(Program(seed: seed)) } catch { return "program \(seed): \("\(error)".prefix(160))" }
+      do { try runner.run(Program(seed: seed, archives: archives)) } catch {
+        return "program \(seed): \("\(error)".prefix(160))"
+      }
     }
     return nil
   }

@@ -27,6 +27,10 @@ enum Operation: Sendable {
   case fold
   case repair
   case cleanup
+  /// What cleanups delete is archived for so many days from now on; 0: not at all.
+  case archive(days: Int)
+  /// One of the archived runs is undone.
+  case undo(run: Int)
   case reapplyTriggers
   /// The session's backend is terminated.
   case kill
@@ -51,21 +55,29 @@ struct Program: Sendable {
 
   var steps: [Step]
 
-  init(seed: UInt64, length: Int = 60, crashes: Bool = false) {
+  init(seed: UInt64, length: Int = 60, crashes: Bool = false, archives: Bool = false) {
     var random = SeededGenerator(seed: seed)
     steps = (0..<length).map { _ in
       Step(
         session: Int.random(in: 0..<Self.sessions, using: &random),
-        operation: Self.operation(using: &random, crashes: crashes)
+        operation: Self.operation(using: &random, crashes: crashes, archives: archives)
       )
     }
   }
 
-  private static func operation(using random: inout SeededGenerator, crashes: Bool) -> Operation {
+  private static func operation(using random: inout SeededGenerator, crashes: Bool, archives: Bool) -> Operation {
     func number(_ limit: Int) -> Int { Int.random(in: 0..<limit, using: &random) }
     func hashes() -> [Int] { (0..<number(4)).map { _ in number(Self.hashes) } }
     func age() -> Int { [0, 5, 29, 31, 60][number(5)] }
     func level() -> Operation.Level { Operation.Level.allCases[number(3)] }
+    if archives, number(5) == 0 {
+      return switch number(8) {
+      case 0: .archive(days: 0)
+      case 1..<3: .archive(days: 30)
+      case 3..<5: .cleanup
+      default: .undo(run: number(4))
+      }
+    }
     return switch number(100) {
     case 0..<14: .begin(level())
     case 14..<24: .commit

@@ -47,9 +47,13 @@ final class ProgramRunner {
     for session in sessions.indices { try reconnect(session) }
     oracle = Oracle()
     wasFresh = []
+    archived = []
+    archiveDays = 0
     try observer.execute(
       """
       TRUNCATE jam_services, jam_preimages, jam_reference_ledger, jam_unresolved_references, jam_preimage_puts, jam_storage_ledger CASCADE;
+      TRUNCATE jam_archive, jam_archived_reports, jam_archived_attestations, jam_archived_packages, jam_archived_items, jam_archived_preimages;
+      UPDATE jam_retention_policy SET archive_days = 0, dry_run = false;
       DELETE FROM jam_reference_ledger; DELETE FROM jam_storage_ledger;
       """
     )
@@ -169,6 +173,11 @@ final class ProgramRunner {
       guard corrected == 0 else { throw Failure(description: "repair corrected \(corrected ?? -1) counts") }
     case .cleanup where transaction == nil:
       try cleanUp(by: session)
+    case .archive(let days) where transaction == nil:
+      _ = try connection.query("UPDATE jam_retention_policy SET archive_days = $1::integer", days)
+      archiveDays = days
+    case .undo(let pick) where transaction == nil && !archived.isEmpty:
+      try undo(pick % archived.count, by: session)
     case .reapplyTriggers where isAlone:
       try connection.execute("\(raw: triggers)")
     case .kill:
@@ -363,11 +372,57 @@ final class ProgramRunner {
     let before = oracle.committed
     let cleaned = before.cleaned(window: Self.window)
     try adopt(before: before, cleaned: cleaned, isExact: isAlone)
+    if archiveDays == 0 {
+      archived = []
+    } else if let run = try real?.int("run_id") {
+      archived.append((run, before, oracle.committed))
+    }
     guard isAlone else { return }
     for column in real?.columns ?? [] where column.hasPrefix("deleted_") || column == "freed_bytes" {
       guard try dry?.int(column) == real?.int(column) else {
         throw Failure(description: "\(column): the dry run said \(dry?[column] ?? ""), the run \(real?[column] ?? "")")
       }
+    }
+  }
+
+  /// The runs that can be undone, with the rows before and after each.
+  private var archived: [(run: Int, before: Oracle.Rows, after: Oracle.Rows)] = []
+  private var archiveDays = 0
+
+  private func undo(_ index: Int, by session: Int) throws {
+    let (run, before, after) = archived[index]
+    var rows = oracle.committed
+    var conflicts = 0
+    let held = oracle.transactions.values.reduce(into: Set()) { $0.formUnion($1.heldPackages) }
+    for (id, package) in before.packages {
+      guard let left = after.packages[id] else {
+        rows.packages[id] = package
+        continue
+      }
+      guard left.reports.count < package.reports.count else { continue }
+      let gone = package.reports.filter { $0.age > Self.window }
+      // The check of the foreign key would have to wait for whoever deletes the package.
+      guard !held.contains(id) else { return }
+      if rows.packages[id] == nil { conflicts += gone.count } else { rows.packages[id]?.reports += gone }
+    }
+    for (blob, row) in before.blobs where after.blobs[blob] == nil {
+      guard !oracle.transactions.contains(where: { $0.value.heldBlobs.contains(blob) }) else { return }
+      // One that was put again is here already.
+      guard rows.blobs[blob] == nil else { continue }
+      rows.blobs[blob] = Oracle.Blob(age: row.age, freshness: wasFresh.contains(blob) ? .unknown : row.freshness)
+    }
+    let found = try sessions[session].query("SELECT * FROM jam_undo_cleanup($1)", run).rows
+    guard found.count == conflicts else {
+      throw Failure(description: "an undo of run \(run) has the conflicts \(found), not \(conflicts)")
+    }
+    archived.remove(at: index)
+    oracle.committed = rows
+    _ = try sessions[session].query("UPDATE jam_retention_policy SET dry_run = false")
+    try check()
+    let packages = try observer.query("SELECT count(*) AS n FROM jam_work_packages").first?.int("n")
+    let reports = try observer.query("SELECT count(*) AS n FROM jam_work_reports").first?.int("n")
+    guard packages == rows.packages.count, reports == rows.packages.values.reduce(0, { $0 + $1.reports.count }) else {
+      throw Failure(description: "after an undo there are \(packages ?? -1) packages and \(reports ?? -1) reports")
     }
   }
 
