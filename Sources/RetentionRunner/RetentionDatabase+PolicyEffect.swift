@@ -33,7 +33,7 @@ extension RetentionDatabase {
   /// What the assignments would change and do, in a transaction that is rolled back.
   private func tryingOut(_ assignments: [(column: String, value: String?)]) throws -> ([PolicyChange], PolicyEffect?) {
     try connection.execute("BEGIN")
-    defer { try? connection.execute("ROLLBACK") }
+    defer { _ = try? connection.execute("ROLLBACK") }
     let before = assignments.contains { Self.decides($0.column) } ? try nextCleanup() : nil
     let changes = try assignments.compactMap { try writePolicy($0.column, to: $0.value) }
     guard let before, changes.contains(where: { Self.decides($0.column) }) else { return (changes, nil) }
