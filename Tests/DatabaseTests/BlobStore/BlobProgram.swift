@@ -36,13 +36,16 @@ actor BlobProgram {
   private let contents: [Data]
   /// Whether only clients and sweepers of their own are at work, on one blob: these meet more often, and cost less.
   private let isOfClients: Bool
+  /// Whether cleanups archive what they delete, and are undone or purged.
+  private let archives: Bool
   private var uploads: [Upload] = []
   private var deletions: [Deletion] = []
   private var failure: (any Error)?
   /// What was done, for whoever looks into a failure.
   private(set) var trace: [String] = []
 
-  init(seed: UInt64, database: TestDatabase, base: DirectoryStore) {
+  init(seed: UInt64, database: TestDatabase, base: DirectoryStore, archives: Bool = false) {
+    self.archives = archives
     fate = Fate(seed: seed)
     self.base = base
     store = UnreliableStore(base: base, fate: fate)
@@ -53,6 +56,9 @@ actor BlobProgram {
 
   func run() async throws {
     try test.database.empty()
+    try test.database.connection.execute(
+      "UPDATE jam_retention_policy SET dry_run = false, archive_days = \(archives ? 30 : 0)"
+    )
     await fate.mayHappen { [weak self] in await self?.interrupt() }
     for _ in 0..<(isOfClients ? 60 : 24) {
       try await step()
@@ -68,6 +74,10 @@ actor BlobProgram {
 
   private func step() async throws {
     let content = contents[await fate.number(below: contents.count)]
+    if archives, await fate.number(below: 4) == 0 {
+      try archive(await fate.number(below: 5))
+      return try await check()
+    }
     let choice = isOfClients ? 45 + (await fate.number(below: 62)) : await fate.number(below: 100)
     trace.append("\(choice) \(content.digest.prefix(4))")
     do {
@@ -106,6 +116,23 @@ actor BlobProgram {
     case 80..<90: try claim()
     case 90..<100: try await delete()
     default: _ = try database.connection.query("DELETE FROM jam_preimages WHERE hash = $1", content.digest)
+    }
+  }
+
+  /// Archives, undoes or purges.
+  private func archive(_ choice: Int) throws {
+    trace.append("archive \(choice)")
+    let database = test.database
+    switch choice {
+    case 0..<2: _ = try database.connection.query("CALL jam_cleanup(cutoff => now(), dry_run => false)")
+    case 2..<4:
+      let runs = try database.connection.query("SELECT run_id FROM jam_archive ORDER BY run_id").rows
+      guard let run = choice == 2 ? runs.first : runs.last else { return }
+      let conflicts = try database.connection.query("SELECT * FROM jam_undo_cleanup($1)", try run.int("run_id")).rows
+      guard conflicts.isEmpty else { throw Failure(description: "an undo leaves \(conflicts)") }
+    default:
+      try database.connection.execute("UPDATE jam_archive SET archived_at = archived_at - interval '20 days'")
+      _ = try database.connection.query("CALL jam_cleanup(cutoff => '-infinity', dry_run => false)")
     }
   }
 
@@ -229,6 +256,16 @@ actor BlobProgram {
         throw Failure(description: "\(hash) is lost: \(error)")
       }
     }
+    // What an undo would bring back.
+    let archived = try test.database.connection.query(
+      "SELECT hash, object_key FROM jam_blob_needed_objects EXCEPT SELECT hash, object_key FROM jam_blob_locations"
+    )
+    for row in archived.rows {
+      let objectKey = try row.string("object_key")
+      guard try await base.head("preimages/\(objectKey)") != nil else {
+        throw Failure(description: "the archived object \(objectKey) is lost")
+      }
+    }
     let lost = try test.database.int(
       """
       SELECT count(*) FROM jam_work_packages AS p CROSS JOIN unnest(p.preimage_hashes) AS n (hash)
@@ -255,7 +292,7 @@ actor BlobProgram {
     try await check()
     let findings = try await test.fsck()
     guard findings.isEmpty else { throw Failure(description: "at the end: \(findings)") }
-    let expected = try connection.query("SELECT object_key FROM jam_blob_locations WHERE object_key IS NOT NULL").rows
+    let expected = try connection.query("SELECT DISTINCT object_key FROM jam_blob_needed_objects").rows
       .map { try $0.string("object_key") }
     let names = try await test.names()
     guard names.sorted() == expected.sorted() else {
@@ -279,7 +316,7 @@ extension TestDatabase {
       DELETE FROM jam_preimages; DELETE FROM jam_preimage_puts; DELETE FROM jam_work_packages; DELETE FROM jam_services;
       DELETE FROM jam_reference_ledger; DELETE FROM jam_unresolved_references; DELETE FROM jam_storage_ledger;
       DELETE FROM jam_blob_uploads; DELETE FROM jam_blob_deletions; DELETE FROM jam_blob_objects;
-      DELETE FROM jam_cleanup_runs;
+      DELETE FROM jam_cleanup_runs; DELETE FROM jam_archive; DELETE FROM jam_archived_preimages; DELETE FROM jam_archived_packages;
       SET session_replication_role = DEFAULT
       """
     )
