@@ -283,56 +283,69 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_reports_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
 AS $jam$
 #variable_conflict use_variable
 DECLARE
   protected text[];
   archives  boolean;
   kept_bytes bigint;
+  aged      uuid[];
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
+  last_key  uuid;
   reports_count bigint;
   attestations_count bigint;
 BEGIN
   SELECT p.protected_statuses, p.archive_days > 0 INTO protected, archives FROM public.jam_retention_policy AS p;
 
-  SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
-  FROM (
-    SELECT r.id AS id, r.created_at AS at
+  -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
+  LOOP
+    SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
+    FROM (
+      SELECT r.id AS id, r.created_at AS at
+      FROM public.jam_work_reports AS r
+      WHERE r.created_at < cutoff AND (r.created_at, r.id) > (after_time, after_key)
+      ORDER BY r.created_at, r.id
+      LIMIT batch_size
+    ) AS w;
+    IF aged IS NULL THEN
+      outcome := 'done';
+      RETURN;
+    END IF;
+    last_key := aged[cardinality(aged)];
+    SELECT array_agg(r.id) INTO expired
     FROM public.jam_work_reports AS r
-    WHERE (r.created_at, r.id) > (after_time, after_key)
+    WHERE r.id = ANY (aged)
       AND r.created_at < cutoff
-    AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
-    AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff)
-    ORDER BY r.created_at, r.id
-    LIMIT batch_size
-  ) AS w;
-  IF expired IS NULL THEN
-    outcome := 'done';
-    RETURN;
-  END IF;
+  AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
+  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
+    EXIT WHEN expired IS NOT NULL;
+    after_time := last_time;
+    after_key := last_key;
+  END LOOP;
 
   SELECT array_agg(l.id) INTO doomed
   FROM (SELECT r.id AS id FROM public.jam_work_reports AS r WHERE r.id = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
   -- A row goes with all its attestations or not at all.
   WITH held AS MATERIALIZED (
-    SELECT x.report_id, x.worker_id FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed) FOR UPDATE SKIP LOCKED
+    SELECT x.report_id AS id FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed) FOR UPDATE SKIP LOCKED
   )
   SELECT array_agg(k.id) INTO doomed
   FROM unnest(doomed) AS k (id)
   WHERE k.id NOT IN (
-    SELECT x.report_id FROM public.jam_attestations AS x
-    WHERE x.report_id = ANY (doomed) AND NOT EXISTS (SELECT FROM held AS h WHERE h.report_id = x.report_id AND h.worker_id = x.worker_id)
+    SELECT x.report_id FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed)
+    EXCEPT ALL
+    SELECT h.id FROM held AS h
   );
   -- Again, now that nothing can change: a child may have come between the first look and the lock.
   SELECT array_agg(r.id) INTO doomed
   FROM public.jam_work_reports AS r
   WHERE r.id = ANY (doomed)
     AND r.created_at < cutoff
-  AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
-  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
+AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
+AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
   IF archives THEN
     WITH gone AS (
@@ -381,13 +394,13 @@ BEGIN
     deleted_attestations = r.deleted_attestations + attestations_count
   WHERE r.id = run_id;
   after_time := last_time;
-  after_key := expired[cardinality(expired)];
+  after_key := last_key;
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
     -- Where the batch would have ended: after the last attempt the caller goes on from there.
     after_time := coalesce(last_time, after_time);
-    after_key := coalesce(expired[cardinality(expired)], after_key);
+    after_key := coalesce(last_key, after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -405,56 +418,69 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_packages_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
 AS $jam$
 #variable_conflict use_variable
 DECLARE
   protected text[];
   archives  boolean;
   kept_bytes bigint;
+  aged      uuid[];
   expired   uuid[];
   doomed    uuid[];
   last_time timestamptz;
+  last_key  uuid;
   packages_count bigint;
   items_count bigint;
 BEGIN
   SELECT p.protected_statuses, p.archive_days > 0 INTO protected, archives FROM public.jam_retention_policy AS p;
 
-  SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
-  FROM (
-    SELECT r.id AS id, r.created_at AS at
+  -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
+  LOOP
+    SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
+    FROM (
+      SELECT r.id AS id, r.created_at AS at
+      FROM public.jam_work_packages AS r
+      WHERE r.created_at < cutoff AND (r.created_at, r.id) > (after_time, after_key)
+      ORDER BY r.created_at, r.id
+      LIMIT batch_size
+    ) AS w;
+    IF aged IS NULL THEN
+      outcome := 'done';
+      RETURN;
+    END IF;
+    last_key := aged[cardinality(aged)];
+    SELECT array_agg(r.id) INTO expired
     FROM public.jam_work_packages AS r
-    WHERE (r.created_at, r.id) > (after_time, after_key)
+    WHERE r.id = ANY (aged)
       AND r.created_at < cutoff
-    AND (r.status = ANY (protected)) IS NOT TRUE
-    AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id)
-    ORDER BY r.created_at, r.id
-    LIMIT batch_size
-  ) AS w;
-  IF expired IS NULL THEN
-    outcome := 'done';
-    RETURN;
-  END IF;
+  AND (r.status = ANY (protected)) IS NOT TRUE
+  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
+    EXIT WHEN expired IS NOT NULL;
+    after_time := last_time;
+    after_key := last_key;
+  END LOOP;
 
   SELECT array_agg(l.id) INTO doomed
   FROM (SELECT r.id AS id FROM public.jam_work_packages AS r WHERE r.id = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
   -- A row goes with all its items or not at all.
   WITH held AS MATERIALIZED (
-    SELECT x.id FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed) FOR UPDATE SKIP LOCKED
+    SELECT x.package_id AS id FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed) FOR UPDATE SKIP LOCKED
   )
   SELECT array_agg(k.id) INTO doomed
   FROM unnest(doomed) AS k (id)
   WHERE k.id NOT IN (
-    SELECT x.package_id FROM public.jam_work_items AS x
-    WHERE x.package_id = ANY (doomed) AND NOT EXISTS (SELECT FROM held AS h WHERE h.id = x.id)
+    SELECT x.package_id FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed)
+    EXCEPT ALL
+    SELECT h.id FROM held AS h
   );
   -- Again, now that nothing can change: a child may have come between the first look and the lock.
   SELECT array_agg(r.id) INTO doomed
   FROM public.jam_work_packages AS r
   WHERE r.id = ANY (doomed)
     AND r.created_at < cutoff
-  AND (r.status = ANY (protected)) IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
+AND (r.status = ANY (protected)) IS NOT TRUE
+AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
 
   IF archives THEN
     WITH gone AS (
@@ -503,13 +529,13 @@ BEGIN
     deleted_items = r.deleted_items + items_count
   WHERE r.id = run_id;
   after_time := last_time;
-  after_key := expired[cardinality(expired)];
+  after_key := last_key;
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
     -- Where the batch would have ended: after the last attempt the caller goes on from there.
     after_time := coalesce(last_time, after_time);
-    after_key := coalesce(expired[cardinality(expired)], after_key);
+    after_key := coalesce(last_key, after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -527,69 +553,88 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
 AS $jam$
 #variable_conflict use_variable
 DECLARE
   archives     boolean;
+  aged         text[];
   unreferenced text[];
+  settled      text[];
+  doomed       text[];
   buckets      integer[];
   last_time    timestamptz;
+  last_key     text;
   blob_count   bigint;
   blob_bytes   bigint;
   object_count bigint;
   object_bytes bigint;
 BEGIN
-  SELECT array_agg(w.hash ORDER BY w.at, w.hash), max(w.at) INTO unreferenced, last_time
-  FROM (
-    SELECT b.hash AS hash, b.created_at AS at
-    FROM public.jam_preimages AS b
-    WHERE b.refcount = 0 AND b.created_at < cutoff AND (b.created_at, b.hash) > (after_time, after_key)
-      AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
-  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = b.hash)
-    ORDER BY b.created_at, b.hash
-    LIMIT batch_size
-  ) AS w;
-  IF unreferenced IS NULL THEN
-    outcome := 'done';
-    RETURN;
-  END IF;
+  -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
+  LOOP
+    SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
+    FROM (
+      SELECT r.hash AS id, r.created_at AS at
+      FROM public.jam_preimages AS r
+      WHERE r.refcount = 0 AND r.created_at < cutoff AND (r.created_at, r.hash) > (after_time, after_key)
+      ORDER BY r.created_at, r.hash
+      LIMIT batch_size
+    ) AS w;
+    IF aged IS NULL THEN
+      outcome := 'done';
+      RETURN;
+    END IF;
+    last_key := aged[cardinality(aged)];
+    SELECT array_agg(r.hash) INTO unreferenced
+    FROM public.jam_preimages AS r
+    WHERE r.hash = ANY (aged)
+      AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= cutoff)
+  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash);
+    EXIT WHEN unreferenced IS NOT NULL;
+    after_time := last_time;
+    after_key := last_key;
+  END LOOP;
 
   -- Whoever refers to a blob holds its bucket until COMMIT: a bucket that is free now has told the ledger all,
-  -- and the next statement sees it.
+  -- and the next statements see it.
   SELECT array_agg(k.bucket) INTO buckets
   FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
   WHERE pg_try_advisory_xact_lock(2130227520, k.bucket);
 
+  SELECT array_agg(s.hash) INTO settled
+  FROM (
+    SELECT u.hash FROM unnest(unreferenced) AS u (hash)
+    EXCEPT
+    SELECT l.hash FROM public.jam_reference_ledger AS l
+  ) AS s;
+  SELECT array_agg(f.hash) INTO doomed
+  FROM (
+    SELECT r.hash AS hash
+    FROM public.jam_preimages AS r
+    WHERE r.hash = ANY (settled) AND (pg_catalog.hashtext(r.hash) & 255) = ANY (buckets)
+      AND r.refcount = 0 AND r.created_at < cutoff
+      AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= cutoff)
+AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash)
+      AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
+    FOR UPDATE OF r SKIP LOCKED
+  ) AS f;
+
   SELECT p.archive_days > 0 INTO archives FROM public.jam_retention_policy AS p;
   IF archives THEN
-    WITH doomed AS MATERIALIZED (
-  SELECT b.hash AS hash
-  FROM public.jam_preimages AS b
-  WHERE b.hash = ANY (unreferenced) AND (pg_catalog.hashtext(b.hash) & 255) = ANY (buckets)
-    AND b.refcount = 0 AND b.created_at < cutoff
-    AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
-  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = b.hash)
-    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)
-    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
-  FOR UPDATE OF b SKIP LOCKED
-), gone AS (
-  DELETE FROM public.jam_preimages AS x USING doomed AS d WHERE x.hash = d.hash
-  RETURNING x.hash, x.size, x.media_type, x.data, x.created_at, x.uploader, x.storage_class, x.refcount,
-    CASE WHEN EXISTS (
-      SELECT FROM pg_catalog.pg_attribute AS c
-      WHERE c.attrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-        AND c.attname <> ALL (ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']::name[])
-    ) THEN public.jam_other_columns(x, ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount'], ARRAY['data']::text[]) END AS other_columns
-), kept AS (
-  INSERT INTO public.jam_archived_preimages (run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount)
-  SELECT run_id, coalesce(g.size, 0), g.other_columns,
-  (SELECT t.put_at FROM public.jam_preimage_puts AS t WHERE t.hash = g.hash),
-  CASE WHEN g.storage_class = 's3' THEN coalesce(o.generation, 0) END, g.hash, g.size, g.media_type, g.data, g.created_at, g.uploader, g.storage_class, g.refcount
-  FROM gone AS g
-LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
-  RETURNING row_bytes AS bytes, "generation" IS NOT NULL AS is_external
-)
+    WITH gone AS (
+      DELETE FROM public.jam_preimages AS x WHERE x.hash = ANY (doomed)
+      RETURNING x.hash, x.size, x.media_type, x.data, x.created_at, x.uploader, x.storage_class, x.refcount,
+        CASE WHEN EXISTS (
+          SELECT FROM pg_catalog.pg_attribute AS c
+          WHERE c.attrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
+            AND c.attname <> ALL (ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']::name[])
+        ) THEN public.jam_other_columns(x, ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount'], ARRAY['data']::text[]) END AS other_columns
+    ), kept AS (
+      INSERT INTO public.jam_archived_preimages (run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount)
+      SELECT run_id, coalesce(g.size, 0), g.other_columns, (SELECT t.put_at FROM public.jam_preimage_puts AS t WHERE t.hash = g.hash), CASE WHEN g.storage_class = 's3' THEN coalesce(o.generation, 0) END, g.hash, g.size, g.media_type, g.data, g.created_at, g.uploader, g.storage_class, g.refcount
+      FROM gone AS g LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
+      RETURNING row_bytes AS bytes, "generation" IS NOT NULL AS is_external
+    )
     SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
       coalesce(sum(d.bytes) FILTER (WHERE d.is_external), 0)::bigint
     INTO blob_count, blob_bytes, object_count, object_bytes
@@ -600,18 +645,8 @@ LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
     object_count := bigint '0';
     object_bytes := bigint '0';
   ELSE
-    WITH doomed AS MATERIALIZED (
-  SELECT b.hash AS hash
-  FROM public.jam_preimages AS b
-  WHERE b.hash = ANY (unreferenced) AND (pg_catalog.hashtext(b.hash) & 255) = ANY (buckets)
-    AND b.refcount = 0 AND b.created_at < cutoff
-    AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = b.hash AND t.put_at >= cutoff)
-  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = b.hash)
-    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)
-    AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
-  FOR UPDATE OF b SKIP LOCKED
-), deleted AS (
-      DELETE FROM public.jam_preimages AS b USING doomed AS d WHERE b.hash = d.hash
+    WITH deleted AS (
+      DELETE FROM public.jam_preimages AS b WHERE b.hash = ANY (doomed)
       RETURNING b.size AS bytes, b.storage_class = 's3' AS is_external
     )
     SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
@@ -629,13 +664,13 @@ LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
     external_bytes = r.external_bytes + object_bytes
   WHERE r.id = run_id;
   after_time := last_time;
-  after_key := unreferenced[cardinality(unreferenced)];
+  after_key := last_key;
   outcome := 'more';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
     -- Where the batch would have ended: after the last attempt the caller goes on from there.
     after_time := coalesce(last_time, after_time);
-    after_key := coalesce(unreferenced[cardinality(unreferenced)], after_key);
+    after_key := coalesce(last_key, after_key);
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -653,7 +688,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_purge_batch(
   INOUT after_time timestamptz, INOUT after_key bigint,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
 AS $jam$
 #variable_conflict use_variable
 DECLARE

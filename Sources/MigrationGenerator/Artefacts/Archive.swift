@@ -129,26 +129,22 @@ extension RetentionSchema {
       """
   }
 
-  /// The CTEs `gone`, which deletes rows, and `kept`, which archives them.
+  /// A WITH clause of two CTEs: `gone` deletes rows, `kept` archives them.
   ///
-  /// - Parameter condition: what tells the rows `x` that go; it may begin with a USING clause.
+  /// - Parameter condition: the WHERE clause that tells the rows `x` that go.
   func movingToArchive(_ archived: ArchivedTable, _ condition: SQL) -> SQL {
     var extra: (names: SQL, values: SQL, joins: SQL) = ("", "", "")
     if archived.isBlobs {
       extra = (
         ", \(archived.putAt), \(archived.generation)",
-        """
-        ,
-          (SELECT t.put_at FROM \(puts) AS t WHERE t.hash = g.\(key)),
-          CASE WHEN \(isExternal("g")) THEN coalesce(o.generation, 0) END
-        """,
-        "\nLEFT JOIN \(objects) AS o ON o.hash = g.\(key)"
+        ", (SELECT t.put_at FROM \(puts) AS t WHERE t.hash = g.\(key)), CASE WHEN \(isExternal("g")) THEN coalesce(o.generation, 0) END",
+        " LEFT JOIN \(objects) AS o ON o.hash = g.\(key)"
       )
     }
     let bytes: SQL =
       archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.storedBytes(of: "g")
     return """
-      gone AS (
+      WITH gone AS (
         DELETE FROM \(archived.source) AS x \(condition)
         RETURNING \(archived.columns(of: "x")),
           \(otherColumns("x", archived)) AS \(archived.others)

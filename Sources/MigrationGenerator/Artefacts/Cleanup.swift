@@ -499,7 +499,7 @@ extension RetentionSchema {
         INOUT after_time timestamptz, INOUT after_key \(type),
         OUT outcome text, OUT failure text, OUT failure_state text
       )
-      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s'
+      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(batchSignature(type))) IS \(literal: comment);
       \(revoke("FUNCTION", "\(function)(\(batchSignature(type)))"))
@@ -515,10 +515,49 @@ extension RetentionSchema {
     }
     let count = Identifier("\(name)_count")
     return """
-      WITH \(movingToArchive(archived, condition))
+      \(movingToArchive(archived, condition))
       SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO \(count), kept_bytes FROM kept AS k;
       PERFORM \(archiveAdd)(run_id, \(literal: name), \(count), kept_bytes);
       """
+  }
+
+  /// The search for the rows `r` of a batch: those of the next `batch_size` by age that `checked` lets go.
+  ///
+  /// The two conditions are asked one after the other. In one query the planner believes that hardly a row passes all of
+  /// `checked`, does not trust the LIMIT to be reached, and reads whole tables for every batch.
+  private func nextBatch(
+    of target: QualifiedName,
+    key: Identifier,
+    timestamp: Identifier,
+    where condition: SQL,
+    into found: SQL,
+    checked: SQL
+  ) -> SQL {
+    """
+    -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
+    LOOP
+      SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
+      FROM (
+        SELECT r.\(key) AS id, r.\(timestamp) AS at
+        FROM \(target) AS r
+        WHERE \(condition) AND (r.\(timestamp), r.\(key)) > (after_time, after_key)
+        ORDER BY r.\(timestamp), r.\(key)
+        LIMIT batch_size
+      ) AS w;
+      IF aged IS NULL THEN
+        outcome := 'done';
+        RETURN;
+      END IF;
+      last_key := aged[cardinality(aged)];
+      SELECT array_agg(r.\(key)) INTO \(found)
+      FROM \(target) AS r
+      WHERE r.\(key) = ANY (aged)
+        AND \(checked);
+      EXIT WHEN \(found) IS NOT NULL;
+      after_time := last_time;
+      after_key := last_key;
+    END LOOP;
+    """
   }
 
   private func batchFunction(_ dataClass: DataClass) -> SQL {
@@ -527,27 +566,22 @@ extension RetentionSchema {
     let type = keyColumnType(dataClass.table)
     let timestamp = Identifier(dataClass.timestamp)
     let conditions = conditions(dataClass, cutoff: "cutoff", protected: "protected", dying: false)
-    let checked = SQL.joined(["r.\(timestamp) < cutoff"] + conditions, separator: "\n  AND ")
+    let checked = SQL.joined(["r.\(timestamp) < cutoff"] + conditions, separator: "\nAND ")
     let parts = dataClass.parts.map { part -> (lock: SQL, delete: SQL, archive: SQL, count: SQL) in
       let key = partKey(part, of: dataClass)
       let child = Identifier(key.columns[0])
-      let partTable = table(part.table)
-      let same = SQL.joined(
-        partTable.primaryKey.map { "h.\(Identifier($0)) = x.\(Identifier($0))" },
-        separator: " AND "
-      )
-      let keyColumns = SQL.joined(partTable.primaryKey.map { "x.\(Identifier($0))" }, separator: ", ")
       return (
         """
         -- A row goes with all its \(comment: part.name) or not at all.
         WITH held AS MATERIALIZED (
-          SELECT \(keyColumns) FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed) FOR UPDATE SKIP LOCKED
+          SELECT x.\(child) AS id FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed) FOR UPDATE SKIP LOCKED
         )
         SELECT array_agg(k.id) INTO doomed
         FROM unnest(doomed) AS k (id)
         WHERE k.id NOT IN (
-          SELECT x.\(child) FROM \(names.table(part.table)) AS x
-          WHERE x.\(child) = ANY (doomed) AND NOT EXISTS (SELECT FROM held AS h WHERE \(same))
+          SELECT x.\(child) FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed)
+          EXCEPT ALL
+          SELECT h.id FROM held AS h
         );
         """,
         """
@@ -574,30 +608,26 @@ extension RetentionSchema {
     let variables: [SQL] =
       (readsStatus ? [settings.variable] : []) + [
         "archives  boolean;", "kept_bytes bigint;",
-        "expired   \(type)[];", "doomed    \(type)[];", "last_time timestamptz;",
+        "aged      \(type)[];", "expired   \(type)[];", "doomed    \(type)[];",
+        "last_time timestamptz;", "last_key  \(type);",
         "\(Identifier("\(dataClass.name)_count")) bigint;",
       ] + parts.map(\.count)
-    let search: SQL = """
-      SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO expired, last_time
-      FROM (
-        SELECT r.\(id) AS id, r.\(timestamp) AS at
-        FROM \(target) AS r
-        WHERE (r.\(timestamp), r.\(id)) > (after_time, after_key)
-          AND \(checked)
-        ORDER BY r.\(timestamp), r.\(id)
-        LIMIT batch_size
-      ) AS w;
-      """
+    let search = nextBatch(
+      of: target,
+      key: id,
+      timestamp: timestamp,
+      where: "r.\(timestamp) < cutoff",
+      into: "expired",
+      checked: checked
+    )
     let body: SQL = """
       #variable_conflict use_variable
       DECLARE
         \(SQL.joined(variables, separator: "\n"))
       BEGIN
-        \(SQL.joined([settings.query, search], separator: "\n\n"))
-        IF expired IS NULL THEN
-          outcome := 'done';
-          RETURN;
-        END IF;
+        \(settings.query)
+
+        \(search)
 
         SELECT array_agg(l.id) INTO doomed
         FROM (SELECT r.\(id) AS id FROM \(target) AS r WHERE r.\(id) = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
@@ -622,9 +652,9 @@ extension RetentionSchema {
           \(SQL.joined(counts))
         WHERE r.id = run_id;
         after_time := last_time;
-        after_key := expired[cardinality(expired)];
+        after_key := last_key;
         outcome := 'more';
-      \(caughtErrors(lastKey: "expired[cardinality(expired)]"))
+      \(caughtErrors(lastKey: "last_key"))
       END
       """
     return createBatch(
@@ -639,22 +669,18 @@ extension RetentionSchema {
 
   private var blobBatchFunction: SQL {
     let createdAt = Identifier(blobs.createdAt)
-    let stays: SQL = """
-      NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = b.\(key) AND t.put_at >= cutoff)
-        AND NOT EXISTS (SELECT FROM \(unresolved) AS u WHERE u.hash = b.\(key))
+    let unused: SQL = """
+      NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = r.\(key) AND t.put_at >= cutoff)
+      AND NOT EXISTS (SELECT FROM \(unresolved) AS u WHERE u.hash = r.\(key))
       """
-    let doomed: SQL = """
-      doomed AS MATERIALIZED (
-        SELECT b.\(key) AS hash
-        FROM \(blobTable) AS b
-        WHERE b.\(key) = ANY (unreferenced) AND \(bucket("b.\(key)")) = ANY (buckets)
-          AND b.\(refcount) = 0 AND b.\(createdAt) < cutoff
-          AND \(stays)
-          AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash = b.\(key))
-          AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
-        FOR UPDATE OF b SKIP LOCKED
-      )
-      """
+    let search = nextBatch(
+      of: blobTable,
+      key: key,
+      timestamp: createdAt,
+      where: "r.\(refcount) = 0 AND r.\(createdAt) < cutoff",
+      into: "unreferenced",
+      checked: unused
+    )
     func sums(_ rows: SQL) -> SQL {
       """
       SELECT count(*), coalesce(sum(d.bytes), 0)::bigint, count(*) FILTER (WHERE d.is_external),
@@ -667,37 +693,46 @@ extension RetentionSchema {
       #variable_conflict use_variable
       DECLARE
         archives     boolean;
+        aged         \(keyType)[];
         unreferenced \(keyType)[];
+        settled      \(keyType)[];
+        doomed       \(keyType)[];
         buckets      integer[];
         last_time    timestamptz;
+        last_key     \(keyType);
         blob_count   bigint;
         blob_bytes   bigint;
         object_count bigint;
         object_bytes bigint;
       BEGIN
-        SELECT array_agg(w.hash ORDER BY w.at, w.hash), max(w.at) INTO unreferenced, last_time
-        FROM (
-          SELECT b.\(key) AS hash, b.\(createdAt) AS at
-          FROM \(blobTable) AS b
-          WHERE b.\(refcount) = 0 AND b.\(createdAt) < cutoff AND (b.\(createdAt), b.\(key)) > (after_time, after_key)
-            AND \(stays)
-          ORDER BY b.\(createdAt), b.\(key)
-          LIMIT batch_size
-        ) AS w;
-        IF unreferenced IS NULL THEN
-          outcome := 'done';
-          RETURN;
-        END IF;
+        \(search)
 
         -- Whoever refers to a blob holds its bucket until COMMIT: a bucket that is free now has told the ledger all,
-        -- and the next statement sees it.
+        -- and the next statements see it.
         SELECT array_agg(k.bucket) INTO buckets
         FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
         WHERE pg_try_advisory_xact_lock(\(lockNamespace), k.bucket);
 
+        SELECT array_agg(s.hash) INTO settled
+        FROM (
+          SELECT u.hash FROM unnest(unreferenced) AS u (hash)
+          EXCEPT
+          SELECT l.hash FROM \(ledger) AS l
+        ) AS s;
+        SELECT array_agg(f.hash) INTO doomed
+        FROM (
+          SELECT r.\(key) AS hash
+          FROM \(blobTable) AS r
+          WHERE r.\(key) = ANY (settled) AND \(bucket("r.\(key)")) = ANY (buckets)
+            AND r.\(refcount) = 0 AND r.\(createdAt) < cutoff
+            AND \(unused)
+            AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
+          FOR UPDATE OF r SKIP LOCKED
+        ) AS f;
+
         SELECT p.archive_days > 0 INTO archives FROM \(policy) AS p;
         IF archives THEN
-          WITH \(doomed), \(movingToArchive(archivedBlobs, "USING doomed AS d WHERE x.\(key) = d.hash"))
+          \(movingToArchive(archivedBlobs, "WHERE x.\(key) = ANY (doomed)"))
           \(sums("kept"))
           PERFORM \(archiveAdd)(run_id, \(literal: blobs.plural), blob_count, blob_bytes, object_count, object_bytes);
           -- Not freed yet.
@@ -705,8 +740,8 @@ extension RetentionSchema {
           object_count := bigint '0';
           object_bytes := bigint '0';
         ELSE
-          WITH \(doomed), deleted AS (
-            DELETE FROM \(blobTable) AS b USING doomed AS d WHERE b.\(key) = d.hash
+          WITH deleted AS (
+            DELETE FROM \(blobTable) AS b WHERE b.\(key) = ANY (doomed)
             RETURNING b.\(Identifier(blobs.size)) AS bytes, \(isExternal("b")) AS is_external
           )
           \(sums("deleted"))
@@ -721,9 +756,9 @@ extension RetentionSchema {
           external_bytes = r.external_bytes + object_bytes
         WHERE r.id = run_id;
         after_time := last_time;
-        after_key := unreferenced[cardinality(unreferenced)];
+        after_key := last_key;
         outcome := 'more';
-      \(caughtErrors(lastKey: "unreferenced[cardinality(unreferenced)]"))
+      \(caughtErrors(lastKey: "last_key"))
       END
       """
     return createBatch(

@@ -160,14 +160,14 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     Mutation(
       "cleanup: blobs go whatever their refcount",
       "070_cleanup.sql",
-      "b.refcount = 0 AND b.created_at < cutoff",
-      "b.created_at < cutoff"
+      "r.refcount = 0 AND r.created_at < cutoff",
+      "r.created_at < cutoff"
     ),
     Mutation(
       "cleanup: pending references are not asked for",
       "070_cleanup.sql",
-      "AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash = b.hash)",
-      "AND true",
+      "SELECT l.hash FROM public.jam_reference_ledger AS l\n  ) AS s",
+      "SELECT l.hash FROM public.jam_reference_ledger AS l WHERE false\n  ) AS s",
       modes: [.deferred],
       spec: "submit-cleanup-blobs"
     ),
