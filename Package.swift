@@ -73,6 +73,7 @@ let package = Package(
         "RetentionRunner", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets", "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "Yams", package: "Yams"),
       ]
     ),
     .testTarget(

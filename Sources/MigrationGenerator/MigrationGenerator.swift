@@ -3,7 +3,8 @@ import SafeSQL
 
 /// Turns a model into the files of `sql/`. Pure: the same model gives the same bytes, on every machine.
 public enum MigrationGenerator {
-  /// All files of the model, in the order in which they are applied; those in subfolders are applied by hand.
+  /// All files of the model: migrations in the order in which they are applied, in subfolders those that are applied by
+  /// hand, and what monitoring reads.
   ///
   /// The model must have passed `validate()`.
   public static func files(for model: RetentionModel) -> [MigrationFile] {
@@ -12,6 +13,7 @@ public enum MigrationGenerator {
       schema.applicationTables(),
       schema.retentionTables(),
       schema.storageTables(),
+      schema.totalsTable(),
       schema.blobStoreTables(),
       schema.archiveTables(),
       schema.storageHistoryTable(),
@@ -24,9 +26,11 @@ public enum MigrationGenerator {
       schema.blobStore(),
       schema.observability(),
       schema.grants(),
+      schema.cronSchedule(),
       schema.uninstall(),
       schema.revokedGrants(),
-    ].map { $0.rendered(installerLock: schema.names.installerLock) }
+      schema.cronUnschedule(),
+    ].map { $0.rendered(installerLock: schema.names.installerLock) } + schema.monitoring
   }
 
   /// Every table that the files create or change, the application's first; only its owner can apply them.

@@ -20,14 +20,15 @@ struct RetentionSchema {
   var puts: QualifiedName { names.qualified("\(blobs.singular)_puts") }
   var policy: QualifiedName { names.qualified("retention_policy") }
   var runs: QualifiedName { names.qualified("cleanup_runs") }
+  var anomalies: QualifiedName { names.qualified("refcount_anomalies") }
   var adjustments: QualifiedName { names.qualified("refcount_adjustments") }
 
   /// The tables that the retention itself adds, without the prefix.
   var retentionTableNames: [String] {
     [
       "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
-      "cleanup_runs", "retention_policy", "schema_migrations", "blob_uploads", "blob_deletions", "blob_objects",
-      "storage_history", "archive",
+      "cleanup_runs", "totals", "retention_policy", "schema_migrations", "blob_uploads", "blob_deletions",
+      "blob_objects", "storage_history", "archive",
     ] + archivedTables.map { "archived_\($0.name)" }
   }
 

@@ -176,7 +176,7 @@ private struct Validation {
         "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
         "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
         "blob_uploads", "blob_deletions", "blob_objects", "blob_locations", "blob_needed_objects", "archive",
-        "archive_contents", "archive_entries",
+        "archive_contents", "archive_entries", "totals",
       ] + (model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [model.blobs.plural]).map { "archived_\($0)" }
     return Set(names.map { model.prefix + $0 })
   }

@@ -179,20 +179,22 @@ public struct RetentionDatabase: Sendable {
 
   /// The metrics in Prometheus' text format.
   public func metrics() throws -> String {
-    var text = ""
-    var described: Set<String> = []
-    let metrics = try installed {
-      try connection.query("SELECT name, type, help, labels, value FROM \(names.qualified("metrics"))")
+    let rows = try installed {
+      try connection.query("SELECT name, type, help, labels, value FROM \(names.qualified("metrics"))").rows
     }
-    for row in metrics.rows {
+    // The lines of one metric must stand together.
+    var order: [String] = []
+    var texts: [String: String] = [:]
+    for row in rows {
       let name = try row.string("name")
-      if described.insert(name).inserted {
-        text += "# HELP \(name) \(try row.string("help"))\n# TYPE \(name) \(try row.string("type"))\n"
+      if texts[name] == nil {
+        order.append(name)
+        texts[name] = "# HELP \(name) \(try row.string("help"))\n# TYPE \(name) \(try row.string("type"))\n"
       }
       let labels = try row.string("labels")
-      text += "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(try row.string("value"))\n"
+      texts[name]? += "\(name)\(labels.isEmpty ? "" : "{\(labels)}") \(try row.string("value"))\n"
     }
-    return text
+    return order.compactMap { texts[$0] }.joined()
   }
 
   /// Whether the files were applied here, as far as their last view tells.

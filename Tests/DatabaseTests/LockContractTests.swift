@@ -17,13 +17,13 @@ import Testing
 
   /// The functions that the triggers of the referring tables call, with their bodies.
   private func hotFunctions(_ database: TestDatabase) throws -> [(name: String, source: String)] {
-    let blobs: SQL = "\(literal: database.model.blobs.table)"
     return try database.connection.query(
       """
       SELECT DISTINCT p.proname, p.prosrc
       FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid JOIN pg_proc AS p ON p.oid = t.tgfoid
-      WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace AND c.relname <> \(blobs)
-      """
+      WHERE NOT t.tgisinternal AND c.relnamespace = 'public'::regnamespace AND c.relname = ANY ($1::text[])
+      """,
+      Set(database.model.references.map(\.table)).sorted()
     ).rows.map { (try $0.string("proname"), try $0.string("prosrc")) }
   }
 

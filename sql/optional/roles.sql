@@ -79,6 +79,7 @@ GRANT SELECT ON
   public.jam_health,
   public.jam_retention_policy,
   public.jam_cleanup_runs,
+  public.jam_totals,
   public.jam_unresolved_references,
   public.jam_refcount_anomalies,
   public.jam_blob_locations,

@@ -59,6 +59,7 @@ BEGIN
 'public.jam_preimage_puts',
 'public.jam_refcount_anomalies',
 'public.jam_cleanup_runs',
+'public.jam_totals',
 'public.jam_retention_policy',
 'public.jam_schema_migrations',
 'public.jam_blob_uploads',
@@ -105,9 +106,11 @@ DROP FUNCTION IF EXISTS public.jam_preimages_record_put CASCADE;
 DROP FUNCTION IF EXISTS public.jam_preimages_refuse_delete CASCADE;
 DROP FUNCTION IF EXISTS public.jam_preimages_record_rows CASCADE;
 DROP FUNCTION IF EXISTS public.jam_preimages_record_size CASCADE;
+DROP FUNCTION IF EXISTS public.jam_total_run CASCADE;
+DROP FUNCTION IF EXISTS public.jam_total_anomaly CASCADE;
 DROP FUNCTION IF EXISTS public.jam_cleanup_finish;
-DROP VIEW IF EXISTS public.jam_health;
 DROP VIEW IF EXISTS public.jam_metrics;
+DROP VIEW IF EXISTS public.jam_health;
 DROP VIEW IF EXISTS public.jam_counting_triggers;
 DROP VIEW IF EXISTS public.jam_storage;
 DROP VIEW IF EXISTS public.jam_archive_contents;
@@ -115,6 +118,8 @@ DROP VIEW IF EXISTS public.jam_blob_needed_objects;
 DROP VIEW IF EXISTS public.jam_blob_locations;
 DROP FUNCTION IF EXISTS public.jam_cleanup_start;
 DROP FUNCTION IF EXISTS public.jam_cleanup_hold;
+DROP FUNCTION IF EXISTS public.jam_add_to_totals;
+DROP FUNCTION IF EXISTS public.jam_backlog;
 DROP FUNCTION IF EXISTS public.jam_cleanup_reports_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_packages_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_preimages_batch;
@@ -159,6 +164,7 @@ DROP TABLE IF EXISTS public.jam_unresolved_references;
 DROP TABLE IF EXISTS public.jam_preimage_puts;
 DROP TABLE IF EXISTS public.jam_refcount_anomalies;
 DROP TABLE IF EXISTS public.jam_cleanup_runs;
+DROP TABLE IF EXISTS public.jam_totals;
 DROP TABLE IF EXISTS public.jam_retention_policy;
 DROP TABLE IF EXISTS public.jam_schema_migrations;
 DROP TABLE IF EXISTS public.jam_blob_uploads;

@@ -167,7 +167,6 @@ extension RetentionSchema {
 
   private var foldFunction: SQL {
     let function = names.qualified("fold_references")
-    let anomalies = names.qualified("refcount_anomalies")
     let body: SQL = """
       DECLARE
         folded  bigint;

@@ -20,7 +20,6 @@ extension RetentionSchema {
 
   /// `020_retention_tables.sql`: what the retention itself keeps.
   func retentionTables() -> Artefact {
-    let anomalies = names.qualified("refcount_anomalies")
     let windows = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
       """
       \(Identifier("\(name)_retention_days")) integer CHECK (\(Identifier("\(name)_retention_days")) BETWEEN 1 AND 36500)

@@ -29,9 +29,8 @@ extension RetentionSchema {
     let readable = [
       names.qualified("references"), names.qualified("\(blobs.singular)_refcounts"),
       names.qualified("counting_triggers"),
-      storage, storageHistory, names.qualified("metrics"), names.qualified("health"), policy, runs, unresolved,
-      names.qualified("refcount_anomalies"), locations, neededObjects, uploads, deletions,
-      archive, archiveContents,
+      storage, storageHistory, names.qualified("metrics"), names.qualified("health"), policy, runs, totals, unresolved,
+      anomalies, locations, neededObjects, uploads, deletions, archive, archiveContents,
     ].map { name -> SQL in "\(name)" }
     let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
     }

@@ -8,7 +8,7 @@ extension RetentionSchema {
       "DROP PROCEDURE IF EXISTS \(names.qualified(name));"
     }
     let functions =
-      ["cleanup_start", "cleanup_hold", "cleanup_finish"]
+      ["cleanup_start", "cleanup_hold", "cleanup_finish", "add_to_totals", "backlog"]
       + (model.classes.map(\.name) + [blobs.plural, purge]).map { "cleanup_\($0)_batch" }
       + archiveFunctionNames + [
         "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
@@ -20,8 +20,9 @@ extension RetentionSchema {
       + ["own_refcount", "record_put", "refuse_delete", "record_rows", "record_size"].map {
         names.identifier(of: blobs.table, $0)
       }
+      + ["total_run", "total_anomaly"].map { names.identifier($0) }
     let views = [
-      "health", "metrics", "counting_triggers", "storage", "archive_contents", "blob_needed_objects", "blob_locations",
+      "metrics", "health", "counting_triggers", "storage", "archive_contents", "blob_needed_objects", "blob_locations",
       "\(blobs.singular)_refcounts",
       "references",
     ]
