@@ -393,6 +393,9 @@ AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.i
     deleted_reports = r.deleted_reports + reports_count,
     deleted_attestations = r.deleted_attestations + attestations_count
   WHERE r.id = run_id;
+  RAISE DEBUG 'cleanup run %: a batch of %: % deleted, % busy', run_id, 'reports', reports_count, cardinality(expired) - reports_count
+    USING ERRCODE = 'JAM02', DETAIL = pg_catalog.json_build_object(
+      'run_id', run_id, 'data_class', 'reports'::text, 'deleted', reports_count, 'busy', cardinality(expired) - reports_count)::text;
   after_time := last_time;
   after_key := last_key;
   outcome := 'more';
@@ -528,6 +531,9 @@ AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.
     deleted_packages = r.deleted_packages + packages_count,
     deleted_items = r.deleted_items + items_count
   WHERE r.id = run_id;
+  RAISE DEBUG 'cleanup run %: a batch of %: % deleted, % busy', run_id, 'packages', packages_count, cardinality(expired) - packages_count
+    USING ERRCODE = 'JAM02', DETAIL = pg_catalog.json_build_object(
+      'run_id', run_id, 'data_class', 'packages'::text, 'deleted', packages_count, 'busy', cardinality(expired) - packages_count)::text;
   after_time := last_time;
   after_key := last_key;
   outcome := 'more';
@@ -663,6 +669,9 @@ AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash =
     external_blobs = r.external_blobs + object_count,
     external_bytes = r.external_bytes + object_bytes
   WHERE r.id = run_id;
+  RAISE DEBUG 'cleanup run %: a batch of %: % deleted, % busy', run_id, 'preimages', blob_count, cardinality(unreferenced) - blob_count
+    USING ERRCODE = 'JAM02', DETAIL = pg_catalog.json_build_object(
+      'run_id', run_id, 'data_class', 'preimages'::text, 'deleted', blob_count, 'busy', cardinality(unreferenced) - blob_count)::text;
   after_time := last_time;
   after_key := last_key;
   outcome := 'more';
@@ -845,6 +854,7 @@ DECLARE
   problem  text;
   problem_state text;
   real     boolean;
+  pause_end timestamptz;
   reports_time timestamptz := timestamptz '-infinity';
   reports_key uuid;
   packages_time timestamptz := timestamptz '-infinity';
@@ -876,6 +886,8 @@ BEGIN
     PERFORM pg_catalog.pg_sleep(0.05);
   END LOOP;
   run_id := run.run_id;
+  RAISE DEBUG 'cleanup run % begins', run_id
+    USING ERRCODE = 'JAM01', DETAIL = pg_catalog.json_build_object('run_id', run_id)::text;
 
   <<work>>
   BEGIN
@@ -893,7 +905,14 @@ BEGIN
         problem := 'max_duration is over';
         EXIT work;
       END IF;
-      PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+      pause_end := pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => run.batch_pause);
+      WHILE pg_catalog.clock_timestamp() < pause_end LOOP
+        -- In slices: who ends the run does not wait for the end of a pause.
+        PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        IF NOT public.jam_cleanup_hold(run_id) THEN
+          EXIT work;
+        END IF;
+      END LOOP;
       SELECT b.* INTO batch FROM public.jam_cleanup_reports_batch(run_id, run.reports_cutoff, run.batch_size, reports_time, reports_key) AS b;
       EXIT WHEN batch.outcome = 'done';
       IF batch.outcome = 'failed' THEN
@@ -927,7 +946,14 @@ BEGIN
         problem := 'max_duration is over';
         EXIT work;
       END IF;
-      PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+      pause_end := pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => run.batch_pause);
+      WHILE pg_catalog.clock_timestamp() < pause_end LOOP
+        -- In slices: who ends the run does not wait for the end of a pause.
+        PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        IF NOT public.jam_cleanup_hold(run_id) THEN
+          EXIT work;
+        END IF;
+      END LOOP;
       SELECT b.* INTO batch FROM public.jam_cleanup_packages_batch(run_id, run.packages_cutoff, run.batch_size, packages_time, packages_key) AS b;
       EXIT WHEN batch.outcome = 'done';
       IF batch.outcome = 'failed' THEN
@@ -968,7 +994,14 @@ BEGIN
         problem := 'max_duration is over';
         EXIT work;
       END IF;
-      PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+      pause_end := pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => run.batch_pause);
+      WHILE pg_catalog.clock_timestamp() < pause_end LOOP
+        -- In slices: who ends the run does not wait for the end of a pause.
+        PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        IF NOT public.jam_cleanup_hold(run_id) THEN
+          EXIT work;
+        END IF;
+      END LOOP;
       SELECT b.* INTO batch FROM public.jam_cleanup_preimages_batch(run_id, run.preimages_cutoff, run.batch_size, preimages_time, preimages_key) AS b;
       EXIT WHEN batch.outcome = 'done';
       IF batch.outcome = 'failed' THEN
@@ -1002,7 +1035,14 @@ BEGIN
         problem := 'max_duration is over';
         EXIT work;
       END IF;
-      PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+      pause_end := pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => run.batch_pause);
+      WHILE pg_catalog.clock_timestamp() < pause_end LOOP
+        -- In slices: who ends the run does not wait for the end of a pause.
+        PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        IF NOT public.jam_cleanup_hold(run_id) THEN
+          EXIT work;
+        END IF;
+      END LOOP;
       SELECT b.* INTO batch FROM public.jam_cleanup_purge_batch(run_id, NULL, run.batch_size, purge_time, purge_key) AS b;
       EXIT WHEN batch.outcome = 'done';
       IF batch.outcome = 'failed' THEN

@@ -28,6 +28,22 @@ public struct ObjectNames: Equatable, Sendable {
     Int64(bitPattern: FNV1a.hash("migrations of \(schema.name)"))
   }
 
+  /// The key of the advisory lock that the working one of several services holds.
+  public var serviceLock: Int64 {
+    Int64(bitPattern: FNV1a.hash("service of \(qualified("cleanup").quoted)"))
+  }
+
+  /// The two keys of the advisory lock that a cleanup holds while it is at work on a batch.
+  public func cleanupLock(of blobs: BlobTable) -> (namespace: Int32, key: Int32) {
+    (lockNamespace(of: blobs), Int32(RetentionSchema.LockKey.cleanup))
+  }
+
+  /// The first key of every advisory lock of functions: derived from schema and blob table, so that two installations do
+  /// not meet.
+  func lockNamespace(of blobs: BlobTable) -> Int32 {
+    Int32(truncatingIfNeeded: FNV1a.hash("\(schema.name)\u{0}\(blobs.table)"))
+  }
+
   /// The name of a table of the application, which has no prefix added.
   public func table(_ name: String) -> QualifiedName {
     QualifiedName(schema, Identifier(name))

@@ -59,10 +59,8 @@ struct RetentionSchema {
 
   // MARK: Advisory locks
 
-  /// The first key of every advisory lock: derived from schema and blob table, so that two installations do not meet.
-  var lockNamespace: Int32 {
-    Int32(truncatingIfNeeded: FNV1a.hash("\(model.schema)\u{0}\(blobs.table)"))
-  }
+  /// The first key of every advisory lock.
+  var lockNamespace: Int32 { names.lockNamespace(of: blobs) }
 
   /// The second keys: blobs share 256 buckets, because the server's lock table is too small for a lock a blob.
   enum LockKey {

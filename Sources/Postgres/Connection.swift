@@ -22,13 +22,16 @@ public final class Connection: Sendable {
   /// - Parameters:
   ///   - string: where to; its own `application_name` goes before `applicationName`.
   ///   - applicationName: what `pg_stat_activity` shows.
+  ///   - defaults: options of libpq, where the string does not have them.
   ///   - logger: gets the server's notices; without one they are dropped.
   public init(
     _ string: ConnectionString,
     applicationName: String = "jam-retention",
+    defaults: [String: String] = [:],
     logger: Logger? = nil
   ) throws {
     var options = string.options.map { ($0.keyword, $0.value) }
+    options += defaults.filter { name, _ in !options.contains { $0.0 == name } }.map { ($0.key, $0.value) }
     options.append(("client_encoding", "UTF8"))
     options.append(("fallback_application_name", applicationName))
     let hasTimeout = options.contains { $0.0 == "connect_timeout" } || getenv("PGCONNECT_TIMEOUT") != nil
@@ -141,6 +144,18 @@ public final class Connection: Sendable {
       cancel()
       usleep(10_000)
     }
+  }
+
+  /// Runs the body and shows every notice that comes meanwhile to the observer, in the thread of the call that waits.
+  ///
+  /// - Parameter observer: returns true for what it has dealt with; the logger gets the rest.
+  public func observingNotices<Result>(
+    _ observer: @escaping @Sendable (Notice) -> Bool,
+    during body: () throws -> Result
+  ) rethrows -> Result {
+    noticeReceiver.observe(observer)
+    defer { noticeReceiver.observe(nil) }
+    return try body()
   }
 
   /// Closes the connection; closing it again does nothing.

@@ -37,7 +37,12 @@ public struct RetentionDatabase: Sendable {
   /// - Parameters:
   ///   - cutoff: a timestamp as PostgreSQL reads it; nil: the windows of the policy.
   ///   - dryRun: nil: the policy's.
-  public func cleanup(cutoff: String? = nil, dryRun: Bool? = nil) throws -> Row {
+  ///   - onBegin: gets the run's id, in the thread of this call, while the run is at work.
+  public func cleanup(
+    cutoff: String? = nil,
+    dryRun: Bool? = nil,
+    onBegin: (@Sendable (_ runID: Int) -> Void)? = nil
+  ) throws -> Row {
     if let cutoff {
       do {
         _ = try connection.query("SELECT $1::timestamptz", cutoff)
@@ -49,7 +54,9 @@ public struct RetentionDatabase: Sendable {
     do {
       let result = try installed {
         try reportingAnomalies {
-          try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+          try reportingBatches(to: onBegin) {
+            try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
+          }
         }
       }
       guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
@@ -72,12 +79,12 @@ public struct RetentionDatabase: Sendable {
     logger.log(level: level, "cleanup", metadata: common.merging(metadata) { $1 })
   }
 
-  /// What the procedure does not return: whether the policy made it a dry run, what it left for the next, and what went
-  /// into the archive and out of it. Nothing for a role that may not read it.
+  /// What the procedure does not return: whether the policy made it a dry run, what it left for the next, why it did not
+  /// do all, and what went into the archive and out of it. Nothing for a role that may not read it.
   private func runMetadata(_ id: Int) -> Logger.Metadata {
     let runs = names.qualified("cleanup_runs")
     let run = try? connection.query(
-      "SELECT dry_run, busy_rows, archived_rows, archived_bytes, purged_rows, purged_bytes FROM \(runs) WHERE id = $1",
+      "SELECT dry_run, busy_rows, error, archived_rows, archived_bytes, purged_rows, purged_bytes FROM \(runs) WHERE id = $1",
       id
     )
     return run?.first?.metadata ?? [:]
@@ -97,17 +104,34 @@ public struct RetentionDatabase: Sendable {
 
   /// Corrects counts that are wrong and returns how many.
   public func repair() throws -> Int {
-    let corrected = try installed {
+    let corrected = try callAtReadCommitted("repair_refcounts")
+    logger.info("repair", metadata: ["corrected": .stringConvertible(corrected)])
+    return corrected
+  }
+
+  /// Moves ledger entries into the counts and returns how many.
+  public func fold() throws -> Int {
+    let start = ContinuousClock.now
+    let folded = try callAtReadCommitted("fold_references")
+    let milliseconds = Int((ContinuousClock.now - start) / .milliseconds(1))
+    logger.debug(
+      "fold",
+      metadata: ["entries": .stringConvertible(folded), "duration_ms": .stringConvertible(milliseconds)]
+    )
+    return folded
+  }
+
+  /// Calls a function that changes counts and returns a number of them.
+  private func callAtReadCommitted(_ function: String) throws -> Int {
+    try installed {
       try reportingAnomalies {
         try connection.transaction {
           try connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-          let result = try connection.query("SELECT \(names.qualified("repair_refcounts"))() AS corrected")
-          return try result.first?.int("corrected") ?? 0
+          let result = try connection.query("SELECT \(names.qualified(function))() AS count")
+          return try result.first?.int("count") ?? 0
         }
       }
     }
-    logger.info("repair", metadata: ["corrected": .stringConvertible(corrected)])
-    return corrected
   }
 
   /// The policy row.

@@ -489,6 +489,16 @@ extension RetentionSchema {
     """
   }
 
+  /// Tells a session that asks for DEBUG messages what a batch has done; its program knows the message by its SQLSTATE.
+  private func tellBatch(_ name: String, of candidates: SQL, deleted: SQL) -> SQL {
+    let busy: SQL = "cardinality(\(candidates)) - \(deleted)"
+    return """
+      RAISE DEBUG 'cleanup run %: a batch of %: % deleted, % busy', run_id, \(literal: name), \(deleted), \(busy)
+        USING ERRCODE = \(literal: CleanupNotice.batch), DETAIL = pg_catalog.json_build_object(
+          'run_id', run_id, 'data_class', \(literal: name)::text, 'deleted', \(deleted), 'busy', \(busy))::text;
+      """
+  }
+
   private func batchSignature(_ type: SQL) -> SQL { "bigint, timestamptz, integer, timestamptz, \(type)" }
 
   private func createBatch(_ name: String, keyType type: SQL, rights: SQL, comment: String, body: SQL) -> SQL {
@@ -651,6 +661,7 @@ extension RetentionSchema {
           busy_rows = r.busy_rows + cardinality(expired) - \(Identifier("\(dataClass.name)_count")),
           \(SQL.joined(counts))
         WHERE r.id = run_id;
+        \(tellBatch(dataClass.name, of: "expired", deleted: "\(Identifier("\(dataClass.name)_count"))"))
         after_time := last_time;
         after_key := last_key;
         outcome := 'more';
@@ -755,6 +766,7 @@ extension RetentionSchema {
           external_blobs = r.external_blobs + object_count,
           external_bytes = r.external_bytes + object_bytes
         WHERE r.id = run_id;
+        \(tellBatch(blobs.plural, of: "unreferenced", deleted: "blob_count"))
         after_time := last_time;
         after_key := last_key;
         outcome := 'more';
@@ -935,6 +947,7 @@ extension RetentionSchema {
         problem  text;
         problem_state text;
         real     boolean;
+        pause_end timestamptz;
         \(SQL.joined(variables, separator: "\n"))
       BEGIN
         IF cutoff > pg_catalog.now() THEN
@@ -959,6 +972,8 @@ extension RetentionSchema {
           PERFORM pg_catalog.pg_sleep(0.05);
         END LOOP;
         run_id := run.run_id;
+        RAISE DEBUG 'cleanup run % begins', run_id
+          USING ERRCODE = \(literal: CleanupNotice.begin), DETAIL = pg_catalog.json_build_object('run_id', run_id)::text;
 
         <<work>>
         BEGIN
@@ -1025,7 +1040,14 @@ extension RetentionSchema {
           problem := 'max_duration is over';
           EXIT work;
         END IF;
-        PERFORM pg_catalog.pg_sleep(run.batch_pause) WHERE run.batch_pause > 0;
+        pause_end := pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => run.batch_pause);
+        WHILE pg_catalog.clock_timestamp() < pause_end LOOP
+          -- In slices: who ends the run does not wait for the end of a pause.
+          PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+          IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
+            EXIT work;
+          END IF;
+        END LOOP;
         SELECT b.* INTO batch FROM \(batchName(name))(run_id, \(cutoff), run.batch_size, \(time), \(key)) AS b;
         EXIT WHEN batch.outcome = 'done';
         IF batch.outcome = 'failed' THEN
