@@ -33,7 +33,7 @@ extension RetentionDatabase {
 extension Notice {
   /// The JSON object of its detail; empty where there is none.
   fileprivate var figures: Logger.Metadata {
-    let object = detail.flatMap { try? JSONDecoder().decode([String: Figure].self, from: Data($0.utf8)) } ?? [:]
+    let object = detail.flatMap { try? JSONDecoder().decode([String: NoticeFigure].self, from: Data($0.utf8)) } ?? [:]
     return object.mapValues {
       switch $0 {
       case .number(let number): .stringConvertible(number)
@@ -43,7 +43,7 @@ extension Notice {
   }
 }
 
-private enum Figure: Decodable {
+private enum NoticeFigure: Decodable {
   case number(Int)
   case text(String)
 

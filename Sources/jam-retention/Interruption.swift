@@ -3,13 +3,13 @@ import Foundation
 import Postgres
 import Synchronization
 
-/// What SIGINT and SIGTERM do: the statement that runs is cancelled, the command says so and ends; a second signal ends it
-/// at once.
+/// What SIGINT and SIGTERM do: the statement that runs is cancelled, the command says so and ends; a command that knows
+/// how to end well is told to. A second signal ends it at once.
 enum Interruption {
   private struct State {
     var signal: Int32?
     var connections: [Connection] = []
-    var tasks: [@Sendable () -> Void] = []
+    var tasks: [@Sendable (Int32) -> Void] = []
     var sources: [any DispatchSourceSignal] = []
   }
 
@@ -36,7 +36,12 @@ enum Interruption {
   }
 
   /// Runs asynchronous work to its end; a signal cancels it, and then it has to end by itself.
-  static func awaiting<Value: Sendable>(_ work: @escaping @Sendable () async throws -> Value) throws -> Value {
+  ///
+  /// - Parameter stop: tells the work to end, in place of cancelling it; gets the signal's name.
+  static func awaiting<Value: Sendable>(
+    stop: (@Sendable (String) -> Void)? = nil,
+    _ work: @escaping @Sendable () async throws -> Value
+  ) throws -> Value {
     let result = Mutex<Result<Value, any Error>?>(nil)
     let ended = DispatchSemaphore(value: 0)
     let task = Task.detached {
@@ -45,7 +50,11 @@ enum Interruption {
       result.withLock { $0 = outcome }
       ended.signal()
     }
-    state.withLock { $0.tasks.append { task.cancel() } }
+    state.withLock { state in
+      state.tasks.append { signal in
+        if let stop { stop(name(of: signal)) } else { task.cancel() }
+      }
+    }
     ended.wait()
     guard let outcome = result.withLock({ $0 }) else { throw CancellationError() }
     return try outcome.get()
@@ -54,24 +63,25 @@ enum Interruption {
   /// Ends the process as the signal's number says, with one line about it.
   static func end(_ signal: Int32) -> Never {
     let command = CommandLine.arguments.dropFirst().prefix { !$0.hasPrefix("-") }.joined(separator: " ")
-    let name = signal == SIGINT ? "SIGINT" : "SIGTERM"
     let isOnline = state.withLock { !$0.connections.isEmpty || !$0.tasks.isEmpty }
     let text =
-      "jam-retention: \(command) was stopped by \(name); \(isOnline ? "what it has committed stays, and " : "")"
+      "jam-retention: \(command) was stopped by \(name(of: signal)); \(isOnline ? "what it has committed stays, and " : "")"
       + "it can be started again\n"
     FileHandle.standardError.write(Data(text.utf8))
     exit(128 + signal)
   }
 
+  private static func name(of signal: Int32) -> String { signal == SIGINT ? "SIGINT" : "SIGTERM" }
+
   private static func receive(_ signal: Int32) {
-    let running = state.withLock { state -> (connections: [Connection], tasks: [@Sendable () -> Void])? in
+    let running = state.withLock { state -> (connections: [Connection], tasks: [@Sendable (Int32) -> Void])? in
       guard state.signal == nil else { return nil }
       state.signal = signal
       return (state.connections, state.tasks)
     }
     guard let (connections, tasks) = running else { _exit(128 + signal) }
     guard !connections.isEmpty || !tasks.isEmpty else { end(signal) }
-    tasks.forEach { $0() }
+    tasks.forEach { $0(signal) }
     // Apart from this queue, on which the second signal comes.
     Thread { connections.forEach { $0.interrupt() } }.start()
   }

@@ -15,7 +15,8 @@ struct JamRetention: ParsableCommand {
     subcommands: [
       Generate.self, Migrate.self, Cleanup.self, Undo.self, Verify.self, Repair.self, Policy.self, Status.self,
       DoctorCommand.self,
-      Metrics.self, Report.self, Blob.self, Offload.self, Restore.self, Sweep.self, Fsck.self, DemoCommand.self,
+      Metrics.self, Report.self, Blob.self, Offload.self, Restore.self, Sweep.self, Fsck.self, Serve.self,
+      DemoCommand.self,
     ]
   )
 

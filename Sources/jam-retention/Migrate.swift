@@ -14,10 +14,13 @@ struct Migrate: ParsableCommand {
     @Option(help: "Apply the reviewed files of this folder instead of what the model yields.")
     var from: String?
 
+    func files(_ session: Session) throws -> [MigrationFile] {
+      try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: session.model)
+    }
+
     func migrator(_ database: RetentionDatabase, _ session: Session) throws -> Migrator {
-      let files = try from.map { try GeneratedFiles.read(folder: $0) } ?? MigrationGenerator.files(for: session.model)
-      return try Migrator(
-        files: files,
+      try Migrator(
+        files: files(session),
         model: session.model,
         connection: database.connection,
         logger: session.logger

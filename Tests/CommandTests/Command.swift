@@ -44,6 +44,11 @@ final class Command {
     try files.forEach { try $0.close() }
   }
 
+  var isRunning: Bool { process.isRunning }
+
+  /// What it has written to standard error until now.
+  func errorSoFar() throws -> String { try String(contentsOfFile: "\(folder.path)/error", encoding: .utf8) }
+
   /// Waits for its end.
   func end() throws -> Result {
     process.waitUntilExit()

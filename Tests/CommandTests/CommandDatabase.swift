@@ -6,10 +6,10 @@ import Testing
 
 /// A database of the shared server that the program is pointed at.
 struct CommandDatabase {
-  /// Asks the role `alice` for a password, and nobody else.
+  /// Asks the roles `alice` and `carol` for a password, and nobody else.
   private static let server = Result {
     let file = FileManager.default.temporaryDirectory.appending(path: "jam-test-\(UUID().uuidString).conf")
-    try Data("local all alice scram-sha-256\nlocal all all trust\n".utf8).write(to: file)
+    try Data("local all alice,carol scram-sha-256\nlocal all all trust\n".utf8).write(to: file)
     defer { try? FileManager.default.removeItem(at: file) }
     return try EmbeddedPostgres.start(settings: ["hba_file": file.path])
   }

@@ -1,4 +1,4 @@
-import Dispatch
+import Foundation
 import NIOCore
 import ObjectStore
 import Postgres
@@ -13,6 +13,15 @@ final class BackgroundConnection: Sendable {
     self.connection = connection
   }
 
+  /// Opens a connection, which can take as long as libpq waits for a server that does not answer.
+  static func open(_ connect: @escaping @Sendable () throws -> Connection) async throws -> BackgroundConnection {
+    try await withCheckedThrowingContinuation { continuation in
+      DispatchQueue.global().async {
+        continuation.resume(with: Result { BackgroundConnection(try connect()) })
+      }
+    }
+  }
+
   deinit {
     connection.close()
   }
@@ -23,6 +32,11 @@ final class BackgroundConnection: Sendable {
     try await withCheckedThrowingContinuation { continuation in
       queue.async { [connection] in continuation.resume(with: Result { try body(connection) }) }
     }
+  }
+
+  /// Gives up the call that runs, and refuses every later one.
+  func interrupt() {
+    Thread { [connection] in connection.interrupt() }.start()
   }
 
   func query(_ sql: SQL, _ parameters: (any Sendable & ParameterConvertible)...) async throws -> [Row] {

@@ -49,7 +49,7 @@ public struct BlobStore: Sendable {
   }
 
   func connection() async throws -> BackgroundConnection {
-    BackgroundConnection(try connect())
+    try await BackgroundConnection.open(connect)
   }
 
   var table: QualifiedName { names.table(blobs.table) }

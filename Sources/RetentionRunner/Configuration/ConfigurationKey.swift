@@ -7,6 +7,9 @@ public enum ConfigurationKey: String, CaseIterable, Sendable {
   case connectionString = "pg_dsn"
   case retentionDays = "retention_days"
   case retentionInterval = "retention_interval"
+  case retentionTime = "retention_time"
+  case retentionJitter = "retention_jitter"
+  case listenAddress = "listen"
   case isDryRun = "retention_dry_run"
   case storageClass = "storage_class"
   case schema

@@ -30,6 +30,12 @@ public struct RetentionConfiguration: Sendable {
   public let retentionDays: Setting<Int>
   /// The time between two cleanups of the scheduler.
   public let retentionInterval: Setting<Duration>
+  /// When the scheduler's cleanups begin; nil: an interval after the last.
+  public let retentionTime: Setting<TimeOfDay?>
+  /// What the first cleanup after the start of a service waits at most.
+  public let retentionJitter: Setting<Duration>
+  /// Where a service listens.
+  public let listenAddress: Setting<ListenAddress>
   /// Whether a cleanup that is not told only counts.
   public let isDryRun: Setting<Bool>
   /// Where new uploads over the threshold go.
@@ -62,13 +68,18 @@ public struct RetentionConfiguration: Sendable {
       .retentionDays,
       allowed: "a whole number up to 36500; 0 or less disables the cleanup"
     ) { text in Int32(text).flatMap { $0 <= 36500 ? Int($0) : nil } }.or(30)
-    retentionInterval = reader.setting(
-      .retentionInterval,
-      allowed: "1s to 365d, a whole number with s, m, h or d"
-    ) { text in
-      let limits = Duration.seconds(1)...Duration.seconds(365 * 86400)
-      return Duration(configured: text).flatMap { limits.contains($0) ? $0 : nil }
-    }.or(.seconds(86400))
+    retentionInterval = reader.duration(.retentionInterval, from: 1, "1s").or(.seconds(86400))
+    retentionJitter = reader.duration(.retentionJitter, from: 0, "0s").or(.seconds(60))
+    let interval = retentionInterval.value
+    retentionTime = reader.setting(
+      .retentionTime,
+      allowed:
+        "a time of day such as 03:30 (UTC) or 03:30+02:00, with a retention_interval of whole days or of a part of one (12h, 8h, 6h, 1h)"
+    ) { text in CleanupSchedule.canKeepTime(interval) ? TimeOfDay(configured: text) : nil }
+    listenAddress = reader.setting(
+      .listenAddress,
+      allowed: "HOST:PORT, for example 127.0.0.1:\(ListenAddress.standard.port), 0.0.0.0:8080 or [::1]:8080"
+    ) { ListenAddress(configured: $0) }.or(.standard)
     isDryRun = reader.bool(.isDryRun).or(false)
     storageClass = reader.choice(.storageClass).or(.database)
     schema = reader.text(.schema)
@@ -143,6 +154,17 @@ extension ConfigurationReader {
     _ key: ConfigurationKey
   ) -> Setting<Value?> {
     setting(key, allowed: Value.allCases.map(\.rawValue).joined(separator: " or ")) { Value(rawValue: $0) }
+  }
+
+  fileprivate mutating func duration(
+    _ key: ConfigurationKey,
+    from shortest: Int64,
+    _ name: String
+  ) -> Setting<Duration?> {
+    setting(key, allowed: "\(name) to 365d, a whole number with s, m, h or d") { text in
+      let limits = Duration.seconds(shortest)...Duration.seconds(365 * 86400)
+      return Duration(configured: text).flatMap { limits.contains($0) ? $0 : nil }
+    }
   }
 
   mutating func text(_ key: ConfigurationKey) -> Setting<String?> {

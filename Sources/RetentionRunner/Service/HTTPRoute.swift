@@ -1,0 +1,68 @@
+import Postgres
+
+/// One path of the service's HTTP server. All are read-only.
+struct HTTPRoute: Sendable {
+  /// What is answered.
+  struct Answer: Sendable {
+    /// Whether all is well: 200, else 503.
+    var isWell = true
+    let text: String
+  }
+
+  let path: String
+  let contentType: String
+  let answer: @Sendable () async throws -> Answer
+
+  static let plainText = "text/plain; charset=utf-8"
+  /// Source: Prometheus, "Exposition formats", text-based format.
+  private static let prometheusText = "text/plain; version=0.0.4; charset=utf-8"
+
+  /// The process answers.
+  static let health = HTTPRoute(path: "/healthz", contentType: plainText) { Answer(text: "ok\n") }
+
+  static func metrics(_ connections: RequestConnections) -> HTTPRoute {
+    HTTPRoute(path: "/metrics", contentType: prometheusText) {
+      Answer(text: try await connections.run { try $0.metrics() })
+    }
+  }
+
+  /// - Parameter page: makes the page.
+  static func statusPage(
+    _ connections: RequestConnections,
+    _ page: @escaping @Sendable (RetentionDatabase) throws -> StatusPage
+  ) -> HTTPRoute {
+    HTTPRoute(path: "/", contentType: "text/html; charset=utf-8") {
+      Answer(text: try await connections.run { try page($0).html.text })
+    }
+  }
+
+  /// - Parameter unreadiness: a line for each reason.
+  static func readiness(
+    _ connections: RequestConnections,
+    _ unreadiness: @escaping @Sendable (RetentionDatabase) throws -> [String]
+  ) -> HTTPRoute {
+    HTTPRoute(path: "/readyz", contentType: plainText) {
+      let reasons: [String]
+      do {
+        reasons = try await connections.run(unreadiness)
+      } catch {
+        reasons = ["database: \(Self.reason(error))"]
+      }
+      return Answer(
+        isWell: reasons.isEmpty,
+        text: (reasons.isEmpty ? ["ready"] : reasons).joined(separator: "\n") + "\n"
+      )
+    }
+  }
+
+  /// What a stranger may know of an error: the server's own words are for the log.
+  static func reason(_ error: any Error) -> String {
+    switch error {
+    case RequestConnections.Refusal.tooManyRequests: "too many requests at once"
+    case RequestConnections.Refusal.tookTooLong: "did not answer in time"
+    case let error as PostgresError where error.kind == .connection: "cannot be reached"
+    case let error as PostgresError: "a query failed, SQLSTATE \(error.sqlState ?? "unknown")"
+    default: "a query failed"
+    }
+  }
+}

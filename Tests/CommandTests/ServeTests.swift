@@ -1,0 +1,380 @@
+import EmbeddedPostgres
+import Foundation
+import Postgres
+import SafeSQL
+import Testing
+
+@Suite(.timeLimit(.minutes(5))) struct ServeTests {
+  private let database: CommandDatabase
+  private static let packages = 40
+
+  init() throws {
+    database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+  }
+
+  /// Expired packages, each with a blob of its own, which a cleanup deletes one by one.
+  private func submitExpired(_ count: Int = packages, pause: String = "1 s") throws {
+    try database.connection.execute(
+      """
+      INSERT INTO jam_services (id, owner, code_hash) VALUES ('00000000-0000-0000-0000-000000000001', '', '');
+      INSERT INTO jam_preimages (hash, size, data, created_at)
+        SELECT encode(sha256(n::text::bytea), 'hex'), 3, 'abc', now() - interval '60 days' FROM generate_series(1, \(count)) AS n;
+      INSERT INTO jam_work_packages (id, service_id, preimage_hashes, created_at)
+        SELECT gen_random_uuid(), '00000000-0000-0000-0000-000000000001', ARRAY[encode(sha256(n::text::bytea), 'hex')],
+          now() - interval '60 days'
+        FROM generate_series(1, \(count)) AS n;
+      UPDATE jam_retention_policy SET batch_size = 1, batch_pause = \(literal: pause)
+      """
+    )
+  }
+
+  private func statuses() throws -> [String] {
+    try database.connection.query("SELECT status FROM jam_cleanup_runs ORDER BY id").rows.map {
+      try $0.string("status")
+    }
+  }
+
+  private func waitForBatches(_ count: Int) throws {
+    while try database.int("SELECT coalesce(max(batches), 0) FROM jam_cleanup_runs WHERE status = 'running'") < count {
+      usleep(5_000)
+    }
+  }
+
+  private func expectLaw() throws {
+    #expect(try database.int("SELECT count(*) FROM jam_verify_refcounts()") == 0)
+  }
+
+  // MARK: Several services
+
+  @Test("A service killed during a cleanup: the standby takes over and ends the work; no counter goes back")
+  func kill() throws {
+    try submitExpired()
+    let first = try RunningService(database.connectionString)
+    try waitForBatches(2)
+    try database.connection.execute("UPDATE jam_retention_policy SET batch_pause = '50 ms'")
+    let second = try RunningService(database.connectionString)
+    try second.wait(for: "standing by")
+    first.send(SIGKILL)
+    var counters: [[String: Double]] = []
+    while try second.events("cleanup").isEmpty {
+      let text = try second.answer("/metrics").text
+      counters.append(Self.counters(text))
+      usleep(20_000)
+    }
+    counters.append(Self.counters(try second.answer("/metrics").text))
+    for (before, after) in zip(counters, counters.dropFirst()) {
+      for (name, value) in before { #expect(after[name, default: -1] >= value, "\(name)") }
+    }
+    #expect(try statuses() == ["interrupted", "completed"])
+    #expect(try database.int("SELECT sum(deleted_packages)::bigint FROM jam_cleanup_runs") == Self.packages)
+    #expect(try database.int("SELECT sum(deleted_preimages)::bigint FROM jam_cleanup_runs") == Self.packages)
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 0)
+    #expect(counters.last?["jam_cleanup_deleted_packages"] == Double(Self.packages))
+    try expectLaw()
+  }
+
+  private static func counters(_ text: String) -> [String: Double] {
+    let lines = text.split(separator: "\n")
+    let names = Set(lines.filter { $0.hasSuffix(" counter") }.map { $0.split(separator: " ")[2] })
+    return Dictionary(
+      lines.filter { line in !line.hasPrefix("#") && names.contains(line.prefix { $0 != "{" && $0 != " " }) }.map {
+        line in
+        let parts = line.split(separator: " ")
+        return (String(parts[0]), Double(parts[1]) ?? .nan)
+      }
+    ) { $1 }
+  }
+
+  @Test("Of two services one runs the cleanup, once; where the first ends, the second sees that nothing is due")
+  func once() throws {
+    try submitExpired(3, pause: "0")
+    let services = try [RunningService(database.connectionString), RunningService(database.connectionString)]
+    while try statuses() != ["completed"] { usleep(10_000) }
+    let leader = try services[0].events("leadership gained").isEmpty ? 1 : 0
+    try services[1 - leader].wait(for: "standing by")
+    try services[leader].wait(for: "next cleanup")
+    services[leader].send(SIGTERM)
+    #expect(try services[leader].end().status == 0)
+    try services[1 - leader].wait(for: "leadership gained")
+    try services[1 - leader].wait(for: "next cleanup")
+    #expect(try statuses() == ["completed"])
+    #expect(try services[1 - leader].events("cleanup").isEmpty)
+  }
+
+  // MARK: Its end
+
+  @Test(
+    "SIGTERM and SIGINT end the service after the batch; exit code and run say so, the next start does the rest",
+    arguments: [SIGTERM, SIGINT]
+  )
+  func terminate(signal: Int32) throws {
+    try submitExpired()
+    let service = try RunningService(database.connectionString)
+    try waitForBatches(2)
+    service.send(signal)
+    let result = try service.end()
+    #expect(result.status == 0)
+    let name = signal == SIGTERM ? "SIGTERM" : "SIGINT"
+    let run = try #require(database.connection.query("SELECT * FROM jam_cleanup_runs").first)
+    #expect(
+      run["status"] == "interrupted" && run["error"] == "\(name) ended the service; the run ended after its batch"
+    )
+    #expect(try run.int("deleted_packages") == Self.packages - database.int("SELECT count(*) FROM jam_work_packages"))
+    #expect(try run.int("deleted_packages") == run.int("batches"))
+    let event = try #require(service.events("cleanup").first)
+    #expect(event["status"] as? String == "interrupted" && event["run_id"] as? Int == 1)
+    #expect((event["error"] as? String)?.contains(name) == true)
+    #expect(try service.events("service stopping").first?["signal"] as? String == name)
+    #expect(try service.events("service stopped").count == 1)
+    try expectLaw()
+
+    try database.connection.execute("UPDATE jam_retention_policy SET batch_pause = '0', batch_size = 1000")
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    #expect(try statuses() == ["interrupted", "completed"])
+    #expect(try database.int("SELECT count(*) FROM jam_work_packages") == 0)
+    try expectLaw()
+  }
+
+  @Test("It does not wait for the end of a long pause before a batch")
+  func terminateInPause() throws {
+    try submitExpired(pause: "1 minute")
+    let service = try RunningService(database.connectionString)
+    while try database.int(
+      "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    ) == 0 {
+      usleep(5_000)
+    }
+    service.send(SIGTERM)
+    #expect(try service.end().status == 0)
+    let run = try #require(database.connection.query("SELECT status, batches FROM jam_cleanup_runs").first)
+    #expect(run["status"] == "interrupted" && run["batches"] == "0")
+  }
+
+  // MARK: The schedule
+
+  @Test("A run that was missed is made up once, and not again by the next start; each batch is an event")
+  func missed() throws {
+    try submitExpired(3, pause: "0")
+    try database.connection.execute(
+      """
+      INSERT INTO jam_cleanup_runs (started_at, finished_at, dry_run, status)
+      VALUES (now() - interval '5 days', now() - interval '5 days', false, 'completed')
+      """
+    )
+    let service = try RunningService(database.connectionString, environment: ["RUNTIME_JAM_RETENTION_TIME": "03:30"])
+    let next = try service.wait(for: "next cleanup")
+    #expect((next["due"] as? String)?.hasSuffix("T03:30:00Z") == true)
+    #expect(try statuses() == ["completed", "completed"])
+    let run = try #require(service.events("cleanup").first)
+    #expect(run["deleted_packages"] as? Int == 3 && run["run_id"] as? Int == 2 && run["duration_ms"] is Int)
+    let batches = try service.events("cleanup batch")
+    #expect(
+      batches.map { $0["data_class"] as? String } == Array(repeating: "packages", count: 3)
+        + Array(repeating: "preimages", count: 3)
+    )
+    #expect(batches.allSatisfy { $0["run_id"] as? Int == 2 && $0["deleted"] as? Int == 1 && $0["busy"] as? Int == 0 })
+    service.send(SIGTERM)
+    #expect(try service.end().status == 0)
+
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    #expect(try statuses() == ["completed", "completed"])
+  }
+
+  @Test("A run by hand counts; a dry run does not, unless the policy makes every run one")
+  func byHand() throws {
+    try submitExpired(1, pause: "0")
+    try database.succeed("cleanup")
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    #expect(try statuses() == ["completed"])
+    try database.connection.execute("TRUNCATE jam_cleanup_runs")
+    try database.succeed("cleanup", "--dry-run")
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    #expect(try statuses() == ["completed", "completed"])
+    try database.connection.execute("TRUNCATE jam_cleanup_runs; UPDATE jam_retention_policy SET dry_run = true")
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    try RunningService(database.connectionString).wait(for: "next cleanup")
+    #expect(try statuses() == ["completed"])
+  }
+
+  @Test("Where the policy disables the cleanup, a service says so and runs none")
+  func disabledByPolicy() throws {
+    try database.connection.execute("UPDATE jam_retention_policy SET retention_days = 0")
+    let service = try RunningService(database.connectionString)
+    try service.wait(for: "the policy disables the cleanup")
+    #expect(try service.wait(for: 200, at: "/readyz") == "ready\n")
+    try database.connection.execute("UPDATE jam_retention_policy SET retention_days = 30")
+    try service.wait(for: "next cleanup")
+    #expect(try statuses() == ["completed"])
+  }
+
+  @Test("Disabled, or with store memory: the warning, and nothing else")
+  func notEnabled() throws {
+    for (variables, text) in [
+      (["RUNTIME_JAM_STORE": "memory"], "store is memory"), (["RUNTIME_JAM_ENABLED": "false"], "JAM is disabled"),
+    ] {
+      let result = try database.run("serve", "--log-format", "json", environment: variables)
+      #expect(result.status == 0 && result.output.isEmpty && result.errorLines.count == 1)
+      let event = try #require(objects(result.errorLines).first)
+      #expect(event["level"] as? String == "warning" && (event["event"] as? String)?.hasPrefix(text) == true)
+    }
+    #expect(try statuses().isEmpty)
+  }
+
+  @Test("It folds what waits in the ledger, and sweeps the objects of blobs that are gone")
+  func foldAndSweep() throws {
+    let store = try CommandStore()
+    let hash = try store.putInline(Data("abc".utf8))
+    try store.succeed("offload", "--min-bytes", "0")
+    try store.database.connection.execute("UPDATE jam_preimages SET created_at = now() - interval '60 days'")
+    try store.succeed("cleanup")
+    #expect(try store.names().count == 1)
+    try store.database.connection.execute(
+      "INSERT INTO jam_reference_ledger (hash, delta) VALUES (\(literal: hash), 1), (\(literal: hash), -2)"
+    )
+    let service = try RunningService(store.database.connectionString, environment: store.environment)
+    let sweep = try service.wait(for: "sweep")
+    #expect(sweep["deleted"] as? Int == 1 && sweep["bytes"] as? Int == 3 && sweep["failed"] as? Int == 0)
+    #expect(try store.names().isEmpty)
+    let fold = try service.wait(for: "fold")
+    #expect(fold["entries"] as? Int == 2 && fold["duration_ms"] is Int)
+    #expect(try service.wait(for: "refcount anomaly")["hash"] as? String == hash)
+  }
+
+  // MARK: HTTP
+
+  @Test("GET and HEAD of what there is; 404 and 405 of what there is not")
+  func paths() throws {
+    let service = try RunningService(database.connectionString)
+    try service.wait(for: "next cleanup")
+    #expect(try service.answer("/healthz").text == "ok\n")
+    #expect(try service.answer("/readyz").text == "ready\n")
+    let page = try service.answer("/")
+    #expect(page.status == 200 && page.fields["content-type"] == "text/html; charset=utf-8")
+    #expect(page.text.hasPrefix("<!"))
+    let metrics = try service.answer("/metrics?x=1")
+    #expect(metrics.status == 200 && metrics.fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
+    #expect(metrics.text.contains("\njam_cleanup_runs_total{status=\"completed\"} 1\n"))
+    for path in ["/", "/healthz", "/readyz", "/metrics"] {
+      let head = try service.answer(path, method: "HEAD")
+      #expect(head.status == 200 && head.text.isEmpty && head.fields["content-length"] != "0")
+      for method in ["POST", "PUT", "DELETE"] {
+        let refused = try service.answer(path, method: method)
+        #expect(refused.status == 405 && refused.fields["allow"] == "GET, HEAD")
+      }
+    }
+    for path in ["/nothing", "/metrics/", "/healthz/x", "//metrics"] {
+      #expect(try service.answer(path).status == 404, "\(path)")
+    }
+  }
+
+  @Test("/readyz tells that files are not as applied, and that no cleanup succeeds, a line each; then that all is well")
+  func readiness() throws {
+    try submitExpired(3, pause: "0")
+    try database.connection.execute(
+      """
+      UPDATE jam_retention_policy SET max_delete_fraction = 0, installed_at = now() - interval '10 days';
+      UPDATE jam_schema_migrations SET checksum = 'x' WHERE name = '070_cleanup.sql'
+      """
+    )
+    let service = try RunningService(database.connectionString)
+    try service.wait(for: "next cleanup")
+    #expect(try statuses() == ["refused"])
+    let lines = try service.wait(for: 503, at: "/readyz").split(separator: "\n")
+    #expect(lines.count == 2 && lines[0].hasPrefix("migrations: not as applied: 070_cleanup.sql;"))
+    #expect(lines[1] == "last success: no cleanup has completed for two intervals, none yet")
+    try database.connection.execute("UPDATE jam_retention_policy SET max_delete_fraction = NULL")
+    try database.succeed("migrate", "up")
+    #expect(try service.wait(for: 503, at: "/readyz").hasPrefix("last success"))
+    try database.succeed("cleanup")
+    #expect(try service.wait(for: 200, at: "/readyz") == "ready\n")
+  }
+
+  @Test("An address in use is an error before anything is done")
+  func addressInUse() throws {
+    let service = try RunningService(database.connectionString)
+    let address = try service.address()
+    try service.wait(for: "next cleanup")
+    try database.connection.execute("TRUNCATE jam_cleanup_runs")
+    service.send(SIGSTOP)
+    defer { service.send(SIGCONT) }
+    let result = try database.run("serve", "--listen", address)
+    #expect(result.status == 1)
+    #expect(result.error.contains("cannot listen on \(address): ") && result.error.contains("ddress already in use"))
+    #expect(result.errorLines.count == 1 && result.error.contains("--listen"))
+    #expect(try statuses().isEmpty)
+  }
+
+  @Test("An address that makes no sense is refused", arguments: ["8080", "localhost", "localhost:99999", "::1:80"])
+  func badAddress(text: String) throws {
+    let result = try database.run("serve", "--listen", text)
+    #expect(
+      result.status == 1 && result.error.contains("runtime.jam.listen (flag --listen): \"\(text)\" is not allowed")
+    )
+    #expect(result.error.contains("HOST:PORT"))
+  }
+
+  @Test("A host that is unknown is named")
+  func unknownHost() throws {
+    let result = try database.run("serve", "--listen", "no-such-host.invalid:80")
+    #expect(result.status == 1 && result.errorLines.count == 1)
+    #expect(result.error.contains("cannot listen on no-such-host.invalid:80: Name or service not known"))
+  }
+
+  @Test("A time of day that the interval cannot keep is refused")
+  func badTime() throws {
+    let result = try database.run(
+      "serve",
+      environment: ["RUNTIME_JAM_RETENTION_TIME": "03:30", "RUNTIME_JAM_RETENTION_INTERVAL": "5h"]
+    )
+    #expect(
+      result.status == 1 && result.error.contains("runtime.jam.retention_time") && result.error.contains("whole days")
+    )
+  }
+
+  // MARK: The database
+
+  @Test("The database goes and comes back under it: it waits, tells, and works again")
+  func restart() throws {
+    let server = try EmbeddedPostgres.start(settings: [:])
+    defer { server.stop() }
+    let dsn = try server.createDatabase("jam")
+    #expect(try Command.run(["migrate", "up", "--dsn", dsn]).status == 0)
+    let service = try RunningService(dsn, environment: ["RUNTIME_JAM_RETENTION_INTERVAL": "1h"])
+    try service.wait(for: "next cleanup")
+    #expect(try service.wait(for: 200, at: "/readyz") == "ready\n")
+    server.killHard()
+    #expect(try service.wait(for: 503, at: "/readyz") == "database: cannot be reached\n")
+    #expect(try service.answer("/metrics").status == 503 && service.answer("/healthz").status == 200)
+    try service.wait(for: "leadership lost")
+    try service.wait(for: "database not available")
+    try server.restart()
+    #expect(try service.wait(for: 200, at: "/readyz") == "ready\n")
+    try service.wait(for: "leadership gained", count: 2)
+    let connection = try Connection(ConnectionString(dsn))
+    try connection.execute("UPDATE jam_cleanup_runs SET started_at = now() - interval '2 hours'")
+    try service.wait(for: "cleanup", count: 2)
+    service.send(SIGTERM)
+    #expect(try service.end().status == 0)
+  }
+
+  @Test("A service waits for a database that is not there, is not installed, or does not let it in, and says no secret")
+  func notThere() throws {
+    let empty = try CommandDatabase()
+    try empty.connection.execute(
+      "DROP ROLE IF EXISTS carol; CREATE ROLE carol LOGIN SUPERUSER PASSWORD 'Correct-Horse'"
+    )
+    let asCarol = empty.connectionString.replacing("user=postgres", with: "user=carol")
+    let service = try RunningService("\(asCarol) password=hunter2")
+    try service.wait(for: "database not available")
+    #expect(try service.wait(for: 503, at: "/readyz") == "database: cannot be reached\n")
+    try empty.connection.execute("ALTER ROLE carol PASSWORD 'hunter2'")
+    try service.wait(for: "schedule not readable")
+    #expect(try service.wait(for: 503, at: "/readyz").hasPrefix("migrations: not installed in schema public"))
+    try empty.succeed("migrate", "up")
+    try service.wait(for: "next cleanup")
+    service.send(SIGTERM)
+    let result = try service.end()
+    #expect(result.status == 0 && !result.error.contains("hunter2") && !result.error.contains("Correct-Horse"))
+  }
+}
