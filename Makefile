@@ -125,6 +125,10 @@ test-matrix: test-deps | .build/venv ## Run all tests on every supported Postgre
 	.build/venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .build/checkers/axe axe-playwright-python==0.1.8
 	cp .build/checkers/axe/axe_playwright_python/axe.min.js $@
 
+.PHONY: bench
+bench: deps ## Measure the retention beside its alternatives; QUICK=1: minutes, ONLY="submit bulk": some of it
+	swift run --quiet Benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(OUTPUT),--output $(OUTPUT))
+
 .PHONY: bench-offload
 bench-offload: build bench-deps ## Measure offload beside boto3 and rclone on the same SeaweedFS
 	.build/venv/bin/python .ci/bench-offload

@@ -69,6 +69,14 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]
     ),
+    .executableTarget(
+      name: "Benchmarks",
+      dependencies: [
+        "EmbeddedPostgres", "MigrationGenerator", "Postgres", "RetentionModel", "RetentionRunner", "SafeSQL",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]
+    ),
     .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),

@@ -167,30 +167,33 @@ BEGIN
     HAVING sum(t.blobs) <> 0 OR sum(t.bytes) <> 0;
   END IF;
 
-  WITH pending AS MATERIALIZED (
-    SELECT l.hash, sum(l.delta)::bigint AS delta, max(l.recorded_at) FILTER (WHERE l.is_put) AS put_at
-    FROM public.jam_reference_ledger AS l
-    GROUP BY l.hash
-  ), present AS MATERIALIZED (
-    -- Rows that somebody else has locked keep their entries for the next fold.
-    SELECT b.hash AS hash, b.refcount AS refcount
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT p.hash FROM pending AS p)
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), awaited AS (
-    DELETE FROM public.jam_unresolved_references AS u
-    WHERE u.hash IN (SELECT b.hash FROM present AS b)
-    RETURNING u.hash, u.refcount
-  ), counted AS MATERIALIZED (
-    SELECT b.hash, b.refcount AS stored, p.delta + coalesce(a.refcount, 0) AS delta, p.put_at
-    FROM present AS b
-    JOIN pending AS p ON p.hash = b.hash
-    LEFT JOIN awaited AS a ON a.hash = b.hash
-  ), absent AS MATERIALIZED (
-    SELECT p.hash, coalesce(u.refcount, 0) AS stored, p.delta
+  -- Everything is taken, and what cannot be counted now is put back. Nobody knows how many hashes the ledger holds
+  -- when this is planned; so blobs and what waits for them are looked up by their key, and the steps are not joined.
+  WITH taken AS (
+    DELETE FROM public.jam_reference_ledger AS l WHERE l.hash IS NOT NULL
+    RETURNING l.hash, l.delta, l.recorded_at, l.is_put
+  ), pending AS MATERIALIZED (
+    SELECT t.hash, sum(t.delta)::bigint AS delta, max(t.recorded_at) FILTER (WHERE t.is_put) AS put_at,
+      min(t.recorded_at) AS recorded_at, count(*) AS entries
+    FROM taken AS t
+    GROUP BY t.hash
+  ), found AS MATERIALIZED (
+    SELECT p.hash, p.delta, p.put_at, p.recorded_at, p.entries, b.stored, u.refcount AS awaited,
+      CASE WHEN b.stored IS NULL THEN EXISTS (SELECT FROM public.jam_preimages AS x WHERE x.hash = p.hash) END AS is_busy
     FROM pending AS p
-    LEFT JOIN public.jam_unresolved_references AS u ON u.hash = p.hash
-    WHERE NOT EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = p.hash)
+    LEFT JOIN LATERAL (
+      -- Rows that somebody else has locked keep their entries for the next fold.
+      SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = p.hash FOR NO KEY UPDATE SKIP LOCKED
+    ) AS b ON true
+    LEFT JOIN LATERAL (
+      SELECT u.refcount FROM public.jam_unresolved_references AS u WHERE u.hash = p.hash OFFSET 0
+    ) AS u ON true
+  ), counted AS (
+    SELECT f.hash, f.stored, f.delta + coalesce(f.awaited, 0) AS delta, f.put_at, f.awaited
+    FROM found AS f
+    WHERE f.stored IS NOT NULL
+  ), absent AS (
+    SELECT f.hash, coalesce(f.awaited, 0) AS stored, f.delta FROM found AS f WHERE NOT f.is_busy
   ), applied AS (
     UPDATE public.jam_preimages AS b
     SET refcount = greatest(b.refcount + c.delta, 0)
@@ -202,15 +205,20 @@ BEGIN
     SELECT c.hash, c.put_at FROM counted AS c WHERE c.put_at IS NOT NULL
     ON CONFLICT (hash) DO UPDATE SET put_at = greatest(t.put_at, EXCLUDED.put_at)
   ), resolved AS (
-    DELETE FROM public.jam_unresolved_references AS u USING absent AS a WHERE u.hash = a.hash AND a.stored + a.delta <= 0
+    DELETE FROM public.jam_unresolved_references AS u USING found AS f
+    WHERE u.hash = f.hash AND (f.stored IS NOT NULL OR NOT f.is_busy AND f.awaited + f.delta <= 0)
   ), waiting AS (
     INSERT INTO public.jam_unresolved_references (hash, refcount)
     SELECT a.hash, a.stored + a.delta FROM absent AS a WHERE a.delta <> 0 AND a.stored + a.delta > 0
     ON CONFLICT (hash) DO UPDATE SET refcount = EXCLUDED.refcount
-  ), taken AS (
-    DELETE FROM public.jam_reference_ledger AS l
-    WHERE l.hash IN (SELECT c.hash FROM counted AS c UNION ALL SELECT a.hash FROM absent AS a)
-    RETURNING l.hash
+  ), kept AS (
+    INSERT INTO public.jam_reference_ledger (hash, delta, recorded_at, is_put)
+    SELECT f.hash, e.delta, e.recorded_at, e.is_put
+    FROM found AS f
+    CROSS JOIN LATERAL (
+      VALUES (f.delta, f.recorded_at, false), (0, f.put_at, true)
+    ) AS e (delta, recorded_at, is_put)
+    WHERE f.is_busy AND e.recorded_at IS NOT NULL
   ), anomaly AS (
     INSERT INTO public.jam_refcount_anomalies (hash, stored, delta)
     SELECT c.hash, c.stored, c.delta FROM counted AS c WHERE c.stored + c.delta < 0
@@ -218,7 +226,8 @@ BEGIN
     SELECT a.hash, a.stored, a.delta FROM absent AS a WHERE a.stored + a.delta < 0
     RETURNING hash
   )
-  SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM anomaly)
+  SELECT (SELECT coalesce(sum(f.entries), 0)::bigint FROM found AS f WHERE f.is_busy IS NOT TRUE),
+    (SELECT count(*) FROM anomaly)
   INTO folded, clamped;
 
   IF clamped > 0 THEN

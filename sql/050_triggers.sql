@@ -100,21 +100,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -137,21 +138,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -203,21 +205,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      FOR NO KEY UPDATE SKIP LOCKED
+      SELECT c.hash, c.delta
+      FROM changed AS c
+      CROSS JOIN LATERAL (
+        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+      ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
+      SET refcount = b.refcount + f.delta
       FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    EXCEPT ALL
+    SELECT a.hash, a.delta FROM applied AS a;
   END IF;
   RETURN NULL;
 END
@@ -270,21 +273,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -307,21 +311,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -373,21 +378,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      FOR NO KEY UPDATE SKIP LOCKED
+      SELECT c.hash, c.delta
+      FROM changed AS c
+      CROSS JOIN LATERAL (
+        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+      ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
+      SET refcount = b.refcount + f.delta
       FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    EXCEPT ALL
+    SELECT a.hash, a.delta FROM applied AS a;
   END IF;
   RETURN NULL;
 END
@@ -440,21 +446,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -477,21 +484,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -543,21 +551,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      FOR NO KEY UPDATE SKIP LOCKED
+      SELECT c.hash, c.delta
+      FROM changed AS c
+      CROSS JOIN LATERAL (
+        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+      ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
+      SET refcount = b.refcount + f.delta
       FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    EXCEPT ALL
+    SELECT a.hash, a.delta FROM applied AS a;
   END IF;
   RETURN NULL;
 END
@@ -610,21 +619,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -647,21 +657,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -713,21 +724,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      FOR NO KEY UPDATE SKIP LOCKED
+      SELECT c.hash, c.delta
+      FROM changed AS c
+      CROSS JOIN LATERAL (
+        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+      ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
+      SET refcount = b.refcount + f.delta
       FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    EXCEPT ALL
+    SELECT a.hash, a.delta FROM applied AS a;
   END IF;
   RETURN NULL;
 END
@@ -784,21 +796,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -825,21 +838,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT b.hash AS hash
-        FROM public.jam_preimages AS b
-        WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-        FOR NO KEY UPDATE SKIP LOCKED
+        SELECT c.hash, c.delta
+        FROM changed AS c
+        CROSS JOIN LATERAL (
+          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + c.delta
+        SET refcount = b.refcount + f.delta
         FROM free AS f
-        JOIN changed AS c ON c.hash = f.hash
-        WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-        RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
-      WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+      EXCEPT ALL
+      SELECT a.hash, a.delta FROM applied AS a;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -901,21 +915,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT b.hash AS hash
-      FROM public.jam_preimages AS b
-      WHERE b.hash IN (SELECT c.hash FROM changed AS c)
-      FOR NO KEY UPDATE SKIP LOCKED
+      SELECT c.hash, c.delta
+      FROM changed AS c
+      CROSS JOIN LATERAL (
+        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+      ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + c.delta
+      SET refcount = b.refcount + f.delta
       FROM free AS f
-      JOIN changed AS c ON c.hash = f.hash
-      WHERE b.hash = f.hash AND b.refcount + c.delta >= 0
-      RETURNING b.hash AS hash, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
+      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
-    WHERE NOT EXISTS (SELECT FROM applied AS a WHERE a.hash = c.hash);
+    EXCEPT ALL
+    SELECT a.hash, a.delta FROM applied AS a;
   END IF;
   RETURN NULL;
 END
