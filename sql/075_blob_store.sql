@@ -49,6 +49,14 @@ FROM public.jam_preimages AS b
 LEFT JOIN public.jam_blob_objects AS g ON g.hash = b.hash;
 COMMENT ON VIEW public.jam_blob_locations IS 'Where each blob''s content is: storage_class db: in the row itself; s3: in the object store, under the prefix and object_key. A reader who does not find the object looks here again: the blob has moved.';
 
+CREATE OR REPLACE VIEW public.jam_blob_needed_objects AS
+SELECT b.hash, b.object_key, b.size FROM public.jam_blob_locations AS b WHERE b.object_key IS NOT NULL
+UNION ALL
+SELECT a.hash, public.jam_blob_object_key(a.hash, a."generation"), a.size
+FROM public.jam_archived_preimages AS a
+WHERE a."generation" IS NOT NULL;
+COMMENT ON VIEW public.jam_blob_needed_objects IS 'The objects that must not be deleted: those of the blobs, and those of archived blobs, which an undo would bring back. One can be both.';
+
 CREATE OR REPLACE FUNCTION public.jam_blob_upload_begin(hash text, size bigint, media_type text DEFAULT '', uploader text DEFAULT '', lease interval DEFAULT '1 hour')
 RETURNS TABLE (outcome text, upload_id bigint, object_key text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
@@ -317,22 +325,27 @@ BEGIN
   SELECT DISTINCT ON (l.hash, l.generation) l.hash, l.generation, l.size FROM dead AS l
   ON CONFLICT (hash, generation) DO NOTHING;
 
-  -- In use again, or after all. One whose blob is locked may be leaving it at this moment, and would not be queued
-  -- again: it stays.
-  WITH used AS MATERIALIZED (
-    SELECT b.hash AS hash
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (
-        SELECT d.hash FROM public.jam_blob_deletions AS d
-        WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(d.hash) & 255) = ANY (buckets)
-      )
-      AND b.storage_class = 's3'
+  -- Needed again, or after all. One whose blob is locked, in its table or the archive, may be leaving it at this moment
+  -- and would not be queued again: it stays.
+  WITH due AS MATERIALIZED (
+    SELECT d.id, d.hash, d.generation FROM public.jam_blob_deletions AS d
+    WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(d.hash) & 255) = ANY (buckets)
+  ), used AS MATERIALIZED (
+    SELECT b.hash AS hash FROM public.jam_preimages AS b
+    WHERE b.hash IN (SELECT d.hash FROM due AS d) AND b.storage_class = 's3'
     FOR NO KEY UPDATE SKIP LOCKED
+  ), archived AS MATERIALIZED (
+    SELECT a.hash AS hash, a."generation" AS generation FROM public.jam_archived_preimages AS a
+    WHERE a.hash IN (SELECT d.hash FROM due AS d) AND a."generation" IS NOT NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+  ), needed AS (
+    SELECT b.hash, coalesce(g.generation, 0) AS generation FROM used AS b LEFT JOIN public.jam_blob_objects AS g ON g.hash = b.hash
+    UNION ALL
+    SELECT a.hash, a.generation FROM archived AS a
   )
   DELETE FROM public.jam_blob_deletions AS d
-  USING used AS b
-  LEFT JOIN public.jam_blob_objects AS g ON g.hash = b.hash
-  WHERE d.hash = b.hash AND d.generation = coalesce(g.generation, 0);
+  USING due AS u, needed AS n
+  WHERE d.id = u.id AND u.hash = n.hash AND u.generation = n.generation;
 
   RETURN QUERY
   WITH claimed AS (
@@ -343,7 +356,7 @@ BEGIN
       WHERE c.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(c.hash) & 255) = ANY (buckets)
         AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = c.hash AND u.generation = c.generation)
         AND NOT EXISTS (
-          SELECT FROM public.jam_blob_locations AS b WHERE b.hash = c.hash AND b.object_key = public.jam_blob_object_key(c.hash, c.generation)
+          SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = c.hash AND b.object_key = public.jam_blob_object_key(c.hash, c.generation)
         )
       ORDER BY c.next_attempt_at
       LIMIT batch_size
@@ -439,7 +452,7 @@ BEGIN
     WHERE n.part IS NOT NULL
   ) AS o
   WHERE NOT EXISTS (
-      SELECT FROM public.jam_blob_locations AS b WHERE b.hash = o.hash AND b.object_key = public.jam_blob_object_key(o.hash, o.generation)
+      SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = o.hash AND b.object_key = public.jam_blob_object_key(o.hash, o.generation)
     )
     AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = o.hash AND u.generation = o.generation)
   ON CONFLICT (hash, generation) DO NOTHING;
