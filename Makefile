@@ -92,8 +92,8 @@ blob-kills: test-deps ## Kill the program and the server at KILLS=n (default 200
 	JAM_BLOB_KILLS=$(or $(KILLS),200) swift test --filter BlobKillTests
 
 .PHONY: blobs
-blobs: test-deps ## Put, offload, read, clean and sweep COUNT=n (default 20000) blobs on SeaweedFS
-	JAM_BLOBS=$(or $(COUNT),20000) swift test --filter SeaweedTests
+blobs: test-deps ## Put, offload, read, clean and sweep COUNT=n (default 20000) blobs on SeaweedFS, MOTO=n (2000) on moto
+	JAM_BLOBS=$(or $(COUNT),20000) JAM_BLOBS_MOTO=$(or $(MOTO),2000) swift test --filter ManyBlobsTests
 
 .PHONY: check-page
 check-page: test-deps ## Look at the status page with Chromium and two checkers; pictures go to PAGES=folder (.build/pages)

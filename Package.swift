@@ -46,6 +46,7 @@ let package = Package(
       name: "EmbeddedSeaweed",
       dependencies: ["EmbeddedPostgres", "ObjectStore", .product(name: "NIOCore", package: "swift-nio")]
     ),
+    .target(name: "EmbeddedMoto", dependencies: ["EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore"]),
     .target(
       name: "RetentionRunner",
       dependencies: [
@@ -83,7 +84,8 @@ let package = Package(
     .testTarget(
       name: "DatabaseTests",
       dependencies: [
-        "RetentionRunner", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets", "jam-retention",
+        "RetentionRunner", "EmbeddedMoto", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
+        "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "Yams", package: "Yams"),
@@ -92,7 +94,7 @@ let package = Package(
     .testTarget(
       name: "ObjectStoreTests",
       dependencies: [
-        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
+        "EmbeddedMoto", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
       ]

@@ -325,11 +325,27 @@ BEGIN
   SELECT DISTINCT ON (l.hash, l.generation) l.hash, l.generation, l.size FROM dead AS l
   ON CONFLICT (hash, generation) DO NOTHING;
 
-  -- In use again, or after all.
+  -- Needed again, or after all. One whose blob is locked, in its table or the archive, may be leaving it at this moment
+  -- and would not be queued again: it stays.
+  WITH due AS MATERIALIZED (
+    SELECT d.id, d.hash, d.generation FROM public.jam_blob_deletions AS d
+    WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(d.hash) & 255) = ANY (buckets)
+  ), used AS MATERIALIZED (
+    SELECT b.hash AS hash FROM public.jam_preimages AS b
+    WHERE b.hash IN (SELECT d.hash FROM due AS d) AND b.storage_class = 's3'
+    FOR NO KEY UPDATE SKIP LOCKED
+  ), archived AS MATERIALIZED (
+    SELECT a.hash AS hash, a."generation" AS generation FROM public.jam_archived_preimages AS a
+    WHERE a.hash IN (SELECT d.hash FROM due AS d) AND a."generation" IS NOT NULL
+    FOR NO KEY UPDATE SKIP LOCKED
+  ), needed AS (
+    SELECT b.hash, coalesce(g.generation, 0) AS generation FROM used AS b LEFT JOIN public.jam_blob_objects AS g ON g.hash = b.hash
+    UNION ALL
+    SELECT a.hash, a.generation FROM archived AS a
+  )
   DELETE FROM public.jam_blob_deletions AS d
-  USING public.jam_blob_needed_objects AS b
-  WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(d.hash) & 255) = ANY (buckets)
-    AND b.hash = d.hash AND b.object_key = public.jam_blob_object_key(d.hash, d.generation);
+  USING due AS u, needed AS n
+  WHERE d.id = u.id AND u.hash = n.hash AND u.generation = n.generation;
 
   RETURN QUERY
   WITH claimed AS (
@@ -339,6 +355,9 @@ BEGIN
       SELECT c.id FROM public.jam_blob_deletions AS c
       WHERE c.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(c.hash) & 255) = ANY (buckets)
         AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = c.hash AND u.generation = c.generation)
+        AND NOT EXISTS (
+          SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = c.hash AND b.object_key = public.jam_blob_object_key(c.hash, c.generation)
+        )
       ORDER BY c.next_attempt_at
       LIMIT batch_size
     )

@@ -23,22 +23,31 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
   public let credentials: S3Credentials
 
   private let secret = UUID().uuidString
+  private let authority: ThrowAwayAuthority?
   private let ports: [UInt16]
   private let server = Mutex<ChildProcess?>(nil)
 
   /// The URL of the S3 gateway.
-  public var endpoint: String { "http://127.0.0.1:\(port)" }
+  public var endpoint: String { authority == nil ? "http://127.0.0.1:\(port)" : "https://localhost:\(port)" }
+
+  /// The PEM certificate of the authority that the store's own is of; nil: it does not speak TLS.
+  public var certificateAuthorityFile: String? { authority?.authorityFile }
+
+  /// Whether a store can speak TLS: it takes `openssl` to make it a certificate.
+  public static var canUseTLS: Bool { ThrowAwayAuthority.isPossible }
 
   private var logFile: String { "\(directory)/log" }
 
   /// Starts a store and waits until it takes objects.
   ///
-  /// - Parameter program: SeaweedFS's `weed`; by default `JAM_WEED`, else that of `.build/venv`, else the one in `PATH`.
-  public static func start(program: String? = nil) async throws -> EmbeddedSeaweed {
+  /// - Parameters:
+  ///   - program: SeaweedFS's `weed`; by default `JAM_WEED`, else that of `.build/venv`, else the one in `PATH`.
+  ///   - usesTLS: whether it speaks TLS, with a certificate of an authority of its own.
+  public static func start(program: String? = nil, usesTLS: Bool = false) async throws -> EmbeddedSeaweed {
     let program = try locate(program)
     var attempt = 1
     while true {
-      let instance = try EmbeddedSeaweed()
+      let instance = try EmbeddedSeaweed(usesTLS: usesTLS)
       do {
         try instance.launch(program)
         try await instance.waitUntilReady()
@@ -74,7 +83,13 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
 
   /// Settings for a bucket of this store.
   public func configuration(bucket: String) -> S3Configuration {
-    S3Configuration(endpoint: endpoint, bucket: bucket, credentials: S3CredentialSource(given: credentials))
+    var configuration = S3Configuration(
+      endpoint: endpoint,
+      bucket: bucket,
+      credentials: S3CredentialSource(given: credentials)
+    )
+    configuration.certificateAuthorityFile = certificateAuthorityFile
+    return configuration
   }
 
   /// Ends the store and removes the directory; again, it does nothing.
@@ -97,7 +112,7 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
     stop()
   }
 
-  private init() throws {
+  private init(usesTLS: Bool) throws {
     var path = Array("/tmp/jam-weed-XXXXXX".utf8CString)
     guard mkdtemp(&path) != nil else {
       throw EmbeddedSeaweedError("no directory can be made in /tmp: \(String(cString: strerror(errno)))")
@@ -106,6 +121,7 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
     ports = try FreePorts.find(8)
     port = ports[6]
     credentials = S3Credentials(accessKeyID: "jam", secretAccessKey: secret)
+    authority = usesTLS ? try ThrowAwayAuthority(in: directory) : nil
     RunningServers.add(self)
   }
 
@@ -129,7 +145,7 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
     try Data("[master.volume_growth]\ncopy_1 = 1\n".utf8).write(to: URL(filePath: "\(directory)/master.toml"))
     let data = "\(directory)/data"
     try FileManager.default.createDirectory(atPath: data, withIntermediateDirectories: false)
-    let command = [
+    var command = [
       // The data are of no use without this process, so that there is nothing to be saved.
       "setpriv", "--pdeathsig", "KILL", program, "-logtostderr", "server", "-dir=\(data)", "-ip=127.0.0.1",
       "-ip.bind=127.0.0.1", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=10000",
@@ -139,6 +155,9 @@ public final class EmbeddedSeaweed: ThrowAwayServer {
       "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.localSocket=\(directory)/s3.sock",
       "-s3.config=\(configuration)", "-s3.domainName=\(Self.domain)", "-s3.autoCreateBucket=false",
     ]
+    if let authority {
+      command += ["-s3.cert.file=\(authority.certificateFile)", "-s3.key.file=\(authority.keyFile)"]
+    }
     let process = try ChildProcess.start(command, directory: directory, output: log, error: log)
     server.withLock { $0 = process }
   }

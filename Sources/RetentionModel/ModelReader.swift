@@ -16,7 +16,8 @@ public struct ModelReader {
   ///   - file: the name that stands before each mistake.
   /// - Throws: ``ModelErrors`` with all mistakes: those of the structure, or else those of the model.
   public static func read(yaml: String, file: String) throws -> RetentionModel {
-    try refuseExpansion(of: yaml, file: file)
+    // Before the parser reads it.
+    if let problem = YAMLExpansion.problem(of: yaml) { throw ModelErrors([ModelError("\(file):1:1", problem)]) }
     let root: Node?
     do {
       root = try Yams.compose(yaml: yaml)
@@ -36,28 +37,6 @@ public struct ModelReader {
   }
 
   // MARK: YAML
-
-  /// Aliases of aliases multiply: n of them can make a text 3^(n/3) times as long, and the parser reads it all.
-  private static let maximumExpandedBytes = 100_000_000.0
-
-  /// Refuses a text that could grow without bounds, before the parser reads it.
-  private static func refuseExpansion(of yaml: String, file: String) throws {
-    var aliases = 0
-    var previous = UInt8(ascii: "\n")
-    var isPossible = false
-    for byte in yaml.utf8 {
-      // An asterisk in the place of an indicator; one inside a text may count too.
-      if isPossible, !" \t\r\n*=)".utf8.contains(byte) { aliases += 1 }
-      isPossible = byte == UInt8(ascii: "*") && " \t\r\n[]{},:?-".utf8.contains(previous)
-      previous = byte
-    }
-    var expanded = Double(yaml.utf8.count)
-    for _ in 0..<min(aliases / 3, 100) { expanded *= 3 }
-    if expanded > maximumExpandedBytes {
-      let size = "\(yaml.utf8.count) bytes and \(aliases) aliases"
-      throw ModelErrors([ModelError("\(file):1:1", "is too large: \(size) could expand to more than 100 MB")])
-    }
-  }
 
   /// Where the parser gave up, and why, without its copy of the text.
   private static func describe(_ error: any Error, in yaml: String) -> (place: String, problem: String) {

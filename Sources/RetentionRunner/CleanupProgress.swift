@@ -80,7 +80,8 @@ public final class CleanupProgress: Sendable {
   }
 
   private func tell(_ run: RetentionDatabase.RunInProgress) {
-    let text = "cleanup: \(run.batches) batches, \(run.deletedRows) rows deleted, \(run.elapsedSeconds) s"
+    let counts = "\(run.batches.counting("batch", plural: "batches")), \(run.deletedRows.counting("row")) deleted"
+    let text = "cleanup: \(counts), \(run.elapsedSeconds) s"
     state.withLock { state in
       // What the cleanup's end has written must not be overwritten.
       guard !state.isFinished else { return }

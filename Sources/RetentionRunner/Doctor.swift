@@ -67,7 +67,7 @@ public struct Doctor {
     return HealthCheck(
       name: "conservation law",
       isHealthy: drift == 0,
-      detail: drift == 0 ? "every count is right" : "\(drift) counts are wrong",
+      detail: drift == 0 ? "every count is right" : drift.counting("wrong count"),
       remedy: "Run: jam-retention repair"
     )
   }

@@ -53,7 +53,8 @@ struct Fsck: ParsableCommand {
     }
     let queued = repair ? "; \(result.queued) queued for deletion" : ""
     format.show(
-      "\(result.objects.count) objects, \(ByteCount.text(result.objects.bytes)); \(result.blobs) blobs; \(findings) findings\(queued)",
+      "\(result.objects.count.counting("object")), \(ByteCount.text(result.objects.bytes)); \(result.blobs.counting("blob")); "
+        + "\(findings.counting("finding"))\(queued)",
       json: [
         ("kind", .string("summary")), ("objects", .number("\(result.objects.count)")),
         ("bytes", .number("\(result.objects.bytes)")), ("blobs", .number("\(result.blobs)")),

@@ -62,12 +62,12 @@ enum Interruption {
 
   /// Ends the process as the signal's number says, with one line about it.
   static func end(_ signal: Int32) -> Never {
-    let command = CommandLine.arguments.dropFirst().prefix { !$0.hasPrefix("-") }.joined(separator: " ")
+    let name = Self.name(of: signal)
     let isOnline = state.withLock { !$0.connections.isEmpty || !$0.tasks.isEmpty }
     let text =
-      "jam-retention: \(command) was stopped by \(name(of: signal)); \(isOnline ? "what it has committed stays, and " : "")"
-      + "it can be started again\n"
-    FileHandle.standardError.write(Data(text.utf8))
+      "jam-retention: \(LastLine.command) was stopped by \(name); \(isOnline ? "what it has committed stays, and " : "")"
+      + "it can be started again"
+    LastLine.write(text, event: "command stopped", .warning, ["signal": "\(name)"])
     exit(128 + signal)
   }
 

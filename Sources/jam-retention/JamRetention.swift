@@ -47,13 +47,13 @@ struct JamRetention: ParsableCommand {
       let code = exitCode(for: error)
       // Parsing errors end with EX_USAGE (64); the contract of this command says 2.
       guard code == .validationFailure else { exit(withError: error) }
-      FileHandle.standardError.write(Data((fullMessage(for: error) + "\n").utf8))
+      LastLine.write(fullMessage(for: error), event: "wrong usage", .error, ["error": "\(message(for: error))"])
       Foundation.exit(2)
     }
   }
 
   private static func fail(_ message: String) -> Never {
-    FileHandle.standardError.write(Data("jam-retention: \(message)\n".utf8))
+    LastLine.write("jam-retention: \(message)", event: "command failed", .error, ["error": "\(message)"])
     Foundation.exit(1)
   }
 }

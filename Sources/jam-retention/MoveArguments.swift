@@ -36,7 +36,8 @@ struct MoveArguments: ParsableArguments {
   /// Prints what was moved, and ends the command with 1 when a blob could not be.
   func show(_ summary: MoveSummary, _ format: OutputFormat) throws {
     let skipped = summary.skipped.sorted { $0.key < $1.key }
-    var text = "\(dryRun ? "would move" : "moved") \(summary.moved.count) blobs, \(ByteCount.text(summary.moved.bytes))"
+    var text = dryRun ? "would move " : "moved "
+    text += "\(summary.moved.count.counting("blob")), \(ByteCount.text(summary.moved.bytes))"
     text += skipped.map { ", \($0.value) left alone (\($0.key))" }.joined()
     if summary.failed > 0 { text += ", \(summary.failed) failed: see the log" }
     format.show(

@@ -8,6 +8,6 @@ struct Repair: ParsableCommand {
   func run() throws {
     let session = try options.session(.changes)
     let corrected = try session.database().repair()
-    session.format.show("corrected \(corrected) counts", json: [("corrected", .number("\(corrected)"))])
+    session.format.show("corrected \(corrected.counting("count"))", json: [("corrected", .number("\(corrected)"))])
   }
 }

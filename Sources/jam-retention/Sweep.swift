@@ -27,10 +27,10 @@ struct Sweep: ParsableCommand {
       defer { progress?.finish() }
       return try await store.sweep(limit: limit, isDryRun: dryRun, progress: progress)
     }
-    var text =
-      "\(dryRun ? "would delete" : "deleted") \(sweep.deleted.count) objects, \(ByteCount.text(sweep.deleted.bytes))"
-    if sweep.unfinishedUploads > 0 { text += "; \(sweep.unfinishedUploads) unfinished uploads removed" }
-    if sweep.waiting > 0 { text += "; \(sweep.waiting) wait for a later attempt" }
+    var text = dryRun ? "would delete " : "deleted "
+    text += "\(sweep.deleted.count.counting("object")), \(ByteCount.text(sweep.deleted.bytes))"
+    if sweep.unfinishedUploads > 0 { text += "; \(sweep.unfinishedUploads.counting("unfinished upload")) removed" }
+    if sweep.waiting > 0 { text += "; \(sweep.waiting) left for a later attempt" }
     if let error = sweep.lastError { text += "; \(sweep.failed) failed, at last: \(error)" }
     session.format.show(
       text,

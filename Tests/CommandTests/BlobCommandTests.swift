@@ -92,4 +92,27 @@ import Testing
     let device = try store.run("blob", "get", hash, "-o", "/dev/full")
     #expect(device.status == 1 && device.error.contains("/dev/full cannot be written: it is no regular file"))
   }
+
+  @Test(
+    "A disk that is full: exit 1, nothing is left, and a file that was there is as before",
+    .enabled(if: SmallFileSystem.isPossible, "only root can mount a small file system")
+  )
+  func realFullDisk() throws {
+    let store = try CommandStore()
+    let small = try store.putInline(Data(count: 1000))
+    let inline = try store.putInline(Data(count: 3_000_000))
+    let external = try store.putInline(Data(repeating: 1, count: 3_000_000))
+    try store.succeed("offload", "--min-bytes", "2000000", "--limit", "1")
+    let disk = try SmallFileSystem(bytes: 1 << 20)
+    let path = "\(disk.path)/copy"
+    try store.succeed("blob", "get", small, "-o", path)
+    for hash in [inline, external] {
+      for file in [path, "\(disk.path)/new"] {
+        let full = try store.run("blob", "get", hash, "-o", file)
+        #expect(full.status == 1 && full.error.contains("\(file) cannot be written: No space left on device"))
+      }
+      #expect(try FileManager.default.contentsOfDirectory(atPath: disk.path) == ["copy"])
+    }
+    #expect(try Data(contentsOf: URL(filePath: path)) == Data(count: 1000))
+  }
 }

@@ -152,6 +152,46 @@ import Testing
     #expect(try objects(drift.outputLines).first?["counted"] as? Int == 1 && drift.status == 3)
   }
 
+  @Test("--log-format json: what a command fails with, usage and signals, too, is an event, without secrets")
+  func lastLine() throws {
+    let store = try CommandStore()
+    let folder = try TemporaryFolder()
+    let wrong = try folder.file("wrong.yaml", "runtime: {jam: {enabled: 7, store: none}}")
+    let model = try folder.file("model.yaml", "tables: 7")
+    let failures: [(arguments: [String], status: Int32, event: String, command: String, error: String)] = [
+      (["status", "--dsn", "host=/nowhere password=hunter2"], 1, "command failed", "status", "/nowhere"),
+      (["status", "--dsn", "password=hunter2 \"hunter2"], 1, "command failed", "status", "connection string"),
+      (["blob", "head", "abc"], 1, "command failed", "blob head abc", "is no hash"),
+      (["fsck", "--directory", folder.path], 1, "command failed", "fsck", "is not the directory of a store"),
+      (["cleanup", "--config", wrong], 1, "command failed", "cleanup", "runtime.jam.store"),
+      (["generate", "--model", model, "--out", folder.path], 1, "command failed", "generate", "\(model):"),
+      (["offload", "--limit", "0"], 2, "wrong usage", "offload", "--limit must be"),
+    ]
+    for failure in failures {
+      let result = try store.start(failure.arguments + ["--log-format", "json"]).end()
+      let lines = try objects(result.errorLines)
+      let line = try #require(lines.last)
+      #expect(result.status == failure.status && lines.count == 1, "\(result.error)")
+      #expect(line["level"] as? String == "error" && line["event"] as? String == failure.event, "\(line)")
+      #expect(line["command"] as? String == failure.command && line["timestamp"] is String, "\(line)")
+      #expect((line["error"] as? String)?.contains(failure.error) == true, "\(line)")
+      #expect(!result.error.contains("hunter2"))
+    }
+    #expect(try store.run("blob", "head", "abc", "--log-format=json").error.hasPrefix("{"))
+    #expect(try store.run("blob", "head", "abc").error.hasPrefix("jam-retention: \"abc\" is no hash"))
+    // After --, it is no option.
+    #expect(try store.run("blob", "head", "--", "--log-format=json").error.hasPrefix("jam-retention: "))
+
+    for number in 0..<2 { try store.putInline(Data("\(number)".utf8)) }
+    let command = try store.start(["offload", "--min-bytes", "0", "--max-rate", "1", "--log-format", "json"])
+    while try store.leases() == 0 {}
+    kill(command.processID, SIGINT)
+    let stopped = try command.end()
+    let line = try #require(objects(stopped.errorLines).last)
+    #expect(stopped.status == 130 && line["event"] as? String == "command stopped")
+    #expect(line["command"] as? String == "offload" && line["signal"] as? String == "SIGINT")
+  }
+
   @Test("An anomaly that a cleanup records is a warning in the log")
   func anomalies() throws {
     let database = try CommandDatabase()

@@ -23,9 +23,9 @@ import Testing
     #expect(try store.succeed("sweep", "--dry-run").output == "would delete 2 objects, 2.00 kB\n")
     #expect(try store.names().count == 3)
     #expect(
-      try store.succeed("sweep", "--limit", "1").output == "deleted 1 objects, 1.00 kB; 1 wait for a later attempt\n"
+      try store.succeed("sweep", "--limit", "1").output == "deleted 1 object, 1.00 kB; 1 left for a later attempt\n"
     )
-    #expect(try store.succeed("sweep").output == "deleted 1 objects, 1.00 kB\n")
+    #expect(try store.succeed("sweep").output == "deleted 1 object, 1.00 kB\n")
     #expect(try store.names().count == 1)
   }
 
@@ -71,7 +71,7 @@ import Testing
     let finding = try #require(objects(store.run("fsck", "--format", "json").outputLines).first)
     #expect(finding["kind"] as? String == "missing" && finding["size"] as? Int == 1000)
     let restore = try store.run("restore")
-    #expect(restore.status == 1 && restore.output == "moved 1 blobs, 1.00 kB, 1 failed: see the log\n")
+    #expect(restore.status == 1 && restore.output == "moved 1 blob, 1.00 kB, 1 failed: see the log\n")
 
     let orphan = Data("nobody's".utf8)
     try orphan.write(to: store.file(orphan.digest))

@@ -115,6 +115,19 @@ import Testing
     #expect(missing.description.hasPrefix("/no cannot be read"))
   }
 
+  @Test("A file whose aliases multiply is refused before it is read; one that has a few is not")
+  func aliases() throws {
+    let levels = (1...12).map {
+      "a\($0): &a\($0) [\(Array(repeating: "*a\($0 - 1)", count: 9).joined(separator: ", "))]"
+    }
+    let found = try mistakes(
+      yaml: (["a0: &a0 [x, x]"] + levels + ["runtime: {jam: {enabled: true}}"]).joined(separator: "\n")
+    )
+    #expect(found.count == 1 && found[0].contains("node.yaml: is too large") && found[0].contains("108 aliases"))
+    let few = try configuration(yaml: "days: &days 14\nruntime: {jam: {retention_days: *days, model: '*.yaml'}}")
+    #expect(few.retentionDays.value == 14)
+  }
+
   @Test("Nothing that prints a configuration, or an error of it, shows the connection string")
   func redaction() throws {
     let secret = try configuration(environment: ["RUNTIME_JAM_PG_DSN": "host=h password=hunter2"])

@@ -451,11 +451,27 @@ extension RetentionSchema {
         SELECT DISTINCT ON (l.hash, l.generation) l.hash, l.generation, l.size FROM dead AS l
         ON CONFLICT (hash, generation) DO NOTHING;
 
-        -- In use again, or after all.
+        -- Needed again, or after all. One whose blob is locked, in its table or the archive, may be leaving it at this moment
+        -- and would not be queued again: it stays.
+        WITH due AS MATERIALIZED (
+          SELECT d.id, d.hash, d.generation FROM \(deletions) AS d
+          WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("d.hash")) = ANY (buckets)
+        ), used AS MATERIALIZED (
+          SELECT b.\(key) AS hash FROM \(blobTable) AS b
+          WHERE b.\(key) IN (SELECT d.hash FROM due AS d) AND \(isExternal("b"))
+          FOR NO KEY UPDATE SKIP LOCKED
+        ), archived AS MATERIALIZED (
+          SELECT a.\(key) AS hash, a.\(archivedBlobs.generation) AS generation FROM \(archivedBlobs.archive) AS a
+          WHERE a.\(key) IN (SELECT d.hash FROM due AS d) AND a.\(archivedBlobs.generation) IS NOT NULL
+          FOR NO KEY UPDATE SKIP LOCKED
+        ), needed AS (
+          SELECT b.hash, coalesce(g.generation, 0) AS generation FROM used AS b LEFT JOIN \(objects) AS g ON g.hash = b.hash
+          UNION ALL
+          SELECT a.hash, a.generation FROM archived AS a
+        )
         DELETE FROM \(deletions) AS d
-        USING \(neededObjects) AS b
-        WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("d.hash")) = ANY (buckets)
-          AND b.hash = d.hash AND b.object_key = \(objectKey)(d.hash, d.generation);
+        USING due AS u, needed AS n
+        WHERE d.id = u.id AND u.hash = n.hash AND u.generation = n.generation;
 
         RETURN QUERY
         WITH claimed AS (
@@ -465,6 +481,9 @@ extension RetentionSchema {
             SELECT c.id FROM \(deletions) AS c
             WHERE c.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("c.hash")) = ANY (buckets)
               AND NOT EXISTS (SELECT FROM \(uploads) AS u WHERE u.hash = c.hash AND u.generation = c.generation)
+              AND NOT EXISTS (
+                SELECT FROM \(neededObjects) AS b WHERE b.hash = c.hash AND b.object_key = \(objectKey)(c.hash, c.generation)
+              )
             ORDER BY c.next_attempt_at
             LIMIT batch_size
           )

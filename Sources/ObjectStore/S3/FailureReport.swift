@@ -41,7 +41,8 @@ struct FailureReport {
         remedy: "check the endpoint, and that the store runs",
         isUnknown: false
       )
-    case is NIOSSLError, is BoringSSLError:
+    // The last one: the certificate is of another host.
+    case is NIOSSLError, is BoringSSLError, is NIOSSLExtraError:
       return AttemptFailure(
         error: ObjectStoreError(
           .connection,

@@ -112,13 +112,15 @@ extension BlobStore {
   ) async throws {
     let name = try row.string("object_key")
     // It may have been written after the listing, or the blob may have gone.
-    guard try await objects.head(prefix + name) == nil else { return }
-    let needed = try await connection.query(
-      "SELECT FROM \(names.qualified("blob_needed_objects")) WHERE hash = \(asKey("$1")) AND object_key = $2",
-      String(name.prefix(64)),
-      name
-    )
-    if needed.isEmpty { return }
+    let isMissing = try await self.isMissing(name) {
+      let needed = try await connection.query(
+        "SELECT FROM \(names.qualified("blob_needed_objects")) WHERE hash = \(asKey("$1")) AND object_key = $2",
+        String(name.prefix(64)),
+        name
+      )
+      return !needed.isEmpty
+    }
+    guard isMissing else { return }
     try report(FsckFinding(kind: .missing, key: prefix + name, size: Int64(row.int("size"))))
   }
 

@@ -6,6 +6,8 @@ import Postgres
 extension BlobStore {
   /// How often a blob may move while it is read.
   private static let maximumMoves = 10
+  /// How often an object is looked for at the same place.
+  private static let looks = 3
 
   /// Where a blob is; nil: there is none with this hash.
   ///
@@ -45,7 +47,7 @@ extension BlobStore {
           return place
         }
       } catch let error as ObjectStoreError where error.kind == .notFound {
-        if try await location(of: hash, on: connection) == place {
+        if try await isMissing(place, on: connection) {
           throw RunnerError("the content of \(hash) is missing, run fsck: \(error)")
         }
       }
@@ -71,6 +73,23 @@ extension BlobStore {
         createdAt: try row.string("created_at")
       )
     }
+  }
+
+  /// Whether a blob's object, which was not found, is not there while the blob is.
+  func isMissing(_ place: BlobLocation, on connection: BackgroundConnection) async throws -> Bool {
+    guard let objectKey = place.objectKey else { return false }
+    return try await isMissing(objectKey) { try await location(of: place.hash, on: connection) == place }
+  }
+
+  /// Whether an object is not there while it is needed.
+  ///
+  /// Between two looks a blob can leave its object, which is swept, and come back to one of the same name. That takes many
+  /// requests, so that it does not happen between all of a few looks.
+  func isMissing(_ objectKey: String, isNeeded: () async throws -> Bool) async throws -> Bool {
+    for _ in 0..<Self.looks {
+      guard try await isNeeded(), try await objects.head(prefix + objectKey) == nil else { return false }
+    }
+    return try await isNeeded()
   }
 
   /// The content at a place from an offset on; nothing, not even an empty piece, when a row has none any more.

@@ -217,7 +217,7 @@ extension BlobStore {
           summary.skipped[outcome, default: 0] += 1
         }
       } catch let error as ObjectStoreError where error.kind == .notFound {
-        guard try await location(of: place.hash, on: connection) == place else {
+        guard try await isMissing(place, on: connection) else {
           summary.skipped["moved meanwhile", default: 0] += 1
           continue
         }

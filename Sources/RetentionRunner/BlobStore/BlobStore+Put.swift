@@ -73,7 +73,9 @@ extension BlobStore {
         Self.leaseSeconds(content.size)
       )
       guard let row = begun.first, try row.string("outcome") == "upload" else {
-        return Put(hash: content.sha256, size: content.size, wasThere: true, storageClass: "s3")
+        // Somebody else has put it meanwhile; one that has gone again is put once more.
+        guard let place = try await location(of: content.sha256, on: connection) else { continue }
+        return Put(hash: content.sha256, size: content.size, wasThere: true, storageClass: place.storageClass)
       }
       let upload = try row.int("upload_id")
       do {

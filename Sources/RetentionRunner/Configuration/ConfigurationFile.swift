@@ -1,5 +1,6 @@
 import Configuration
 import Foundation
+import RetentionModel
 import Yams
 
 /// The keys of a configuration file with their places. JSON is read as YAML, of which it is a part.
@@ -28,6 +29,7 @@ struct ConfigurationFile {
 
   init(text: String, name: String) throws {
     self.name = name
+    if let problem = YAMLExpansion.problem(of: text) { throw ConfigurationErrors(mistakes: ["\(name): \(problem)"]) }
     do {
       if let root = try Yams.compose(yaml: text) { add(root, at: root, below: []) }
     } catch let error as YamlError {

@@ -217,6 +217,90 @@ import Testing
     }
   }
 
+  @Test("A blob that leaves its object, which is swept, and comes back to one of the same name is not missing")
+  func backUnderTheSameName() async throws {
+    try await withDirectoryStore { objects in
+      let mover = try TestBlobStore(objects: objects)
+      let content = Data("some content".utf8)
+      let hash = try mover.putInline(content)
+      try await mover.offload()
+      var options = MoveOptions()
+      options.minimumBytes = -1
+      let moves = options
+      func reader(interruptedReads count: Int) -> BlobStore {
+        let store = InterruptedStore(base: objects, reads: .init(count)) {
+          let restored = try await mover.store.restore(moves)
+          let swept = try await mover.store.sweep()
+          #expect(restored.moved.count == 1 && swept.deleted.count == 1)
+        } afterFailure: {
+          let moved = try await mover.offload()
+          #expect(moved.moved.count == 1)
+        }
+        return mover.database.blobStore(store)
+      }
+      for count in 1...3 {
+        var found = Data()
+        let place = try await reader(interruptedReads: count).read(hash) {
+          found.append(contentsOf: $0.readableBytesView)
+        }
+        #expect(found == content && place.objectKey == hash)
+      }
+      // The sweep asks the store, and so does a restore, which finds that the blob has moved.
+      let summary = try await reader(interruptedReads: 1).restore(moves)
+      #expect(summary.failed == 0 && summary.skipped == ["moved meanwhile": 1])
+      try await objects.delete("preimages/\(hash)")
+      await #expect(throws: RunnerError.self) { try await mover.read(hash) }
+      #expect(try await mover.store.restore(moves).failed == 1)
+    }
+  }
+
+  @Test("Somebody else puts the blob inline before an upload begins: it is said to be where it is")
+  func inlineMeanwhile() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.database.retention.setPolicy("offload_threshold_bytes", to: "0")
+      let content = Data("some content".utf8)
+      // Holds the lock of the hash, for which the upload waits when it has found no blob.
+      let other = try test.database.connect()
+      try other.execute("BEGIN")
+      _ = try other.query("SELECT FROM jam_blob_upload_begin($1, 0)", content.digest)
+      async let put = test.store.put(
+        ObjectContent(ByteBuffer(bytes: content)),
+        mediaType: "",
+        uploader: "",
+        usesObjectStore: true
+      )
+      while try test.database.int(
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+      ) == 0 {
+        await Task.yield()
+      }
+      try test.putInline(content)
+      try other.execute("ROLLBACK")
+      let result = try await put
+      #expect(result.wasThere && result.storageClass == "db")
+      #expect(try await test.names() == [])
+    }
+  }
+
+  @Test("A row that another content was put into while it was moved stays as it is")
+  func changedMeanwhile() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let hash = try test.putInline(Data("some content".utf8))
+      let begun = try test.database.connection.query("SELECT * FROM jam_blob_offload_begin(ARRAY[$1])", hash).first
+      let upload = try #require(try begun?.int("upload_id"))
+      try test.database.connection.execute("UPDATE jam_preimages SET data = 'another one', size = 11")
+      let ended = try test.database.connection.query(
+        "SELECT * FROM jam_blob_upload_complete(ARRAY[$1::bigint])",
+        upload
+      )
+      #expect(try ended.first?.string("outcome") == "inline")
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE data = 'another one'") == 1)
+      #expect(try test.database.int("SELECT count(*) FROM jam_blob_deletions") == 1)
+    }
+  }
+
   @Test("A reader in a loop sees no error while blobs move out and back")
   func readersGoOn() async throws {
     try await withDirectoryStore { objects in

@@ -1,4 +1,4 @@
-import EmbeddedPostgres
+import EmbeddedMoto
 import EmbeddedSeaweed
 import Foundation
 import ObjectStore
@@ -25,11 +25,7 @@ enum StoreServer {
   }
 
   static func motoConfiguration() async throws -> S3Configuration {
-    S3Configuration(
-      endpoint: try await moto.value.endpoint,
-      bucket: newName(),
-      credentials: S3CredentialSource(given: S3Credentials(accessKeyID: "moto", secretAccessKey: "moto"))
-    )
+    try await moto.value.configuration(bucket: newName())
   }
 
   static func newName() -> String {

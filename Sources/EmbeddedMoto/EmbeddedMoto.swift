@@ -3,13 +3,13 @@ import EmbeddedSeaweed
 import Foundation
 import ObjectStore
 
-/// A throw-away server of moto, which imitates AWS.
-final class EmbeddedMoto: ThrowAwayServer {
-  let endpoint: String
+/// A throw-away server of moto, which imitates AWS, for tests.
+package final class EmbeddedMoto: ThrowAwayServer {
+  package let endpoint: String
   private let server: ChildProcess
 
   /// `moto_server`: `JAM_MOTO`, else that of `.build/venv`, else the one in `PATH`; nil where it is not installed.
-  static let program: String? = {
+  package static let program: String? = {
     let environment = ProcessInfo.processInfo.environment
     let folders = [".build/venv/bin"] + (environment["PATH"] ?? "").split(separator: ":").map(String.init)
     let current = URL(filePath: FileManager.default.currentDirectoryPath, directoryHint: .isDirectory)
@@ -19,14 +19,13 @@ final class EmbeddedMoto: ThrowAwayServer {
     return candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
   }()
 
-  static func start() async throws -> EmbeddedMoto {
-    guard let program else { throw Unexpected("moto is not installed") }
+  /// Starts a server and waits until it answers.
+  package static func start() async throws -> EmbeddedMoto {
+    guard let program else {
+      throw EmbeddedMotoError("moto is not installed; let JAM_MOTO name its program moto_server")
+    }
     let server = try EmbeddedMoto(program)
-    var configuration = S3Configuration(
-      endpoint: server.endpoint,
-      bucket: "readiness",
-      credentials: S3CredentialSource(given: S3Credentials(accessKeyID: "moto", secretAccessKey: "moto"))
-    )
+    var configuration = server.configuration(bucket: "readiness")
     configuration.retries.attempts = 1
     let client = try S3Client(configuration)
     while true {
@@ -35,11 +34,20 @@ final class EmbeddedMoto: ThrowAwayServer {
         return server
       } catch let error as ObjectStoreError where error.kind == .connection {
         if let status = server.server.wait(until: .distantPast) {
-          throw Unexpected("moto ended with status \(status): \(error)")
+          throw EmbeddedMotoError("moto ended with status \(status): \(error)")
         }
         try await Task.sleep(for: .milliseconds(20))
       }
     }
+  }
+
+  /// Settings for a bucket of this server, which takes any credentials.
+  package func configuration(bucket: String) -> S3Configuration {
+    S3Configuration(
+      endpoint: endpoint,
+      bucket: bucket,
+      credentials: S3CredentialSource(given: S3Credentials(accessKeyID: "moto", secretAccessKey: "moto"))
+    )
   }
 
   private init(_ program: String) throws {
@@ -52,7 +60,8 @@ final class EmbeddedMoto: ThrowAwayServer {
     RunningServers.add(self)
   }
 
-  func stop() {
+  /// Ends the server.
+  package func stop() {
     server.send(SIGKILL)
     _ = server.wait(until: .distantFuture)
   }

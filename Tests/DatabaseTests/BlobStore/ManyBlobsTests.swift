@@ -1,3 +1,4 @@
+import EmbeddedMoto
 import EmbeddedSeaweed
 import Foundation
 import NIOCore
@@ -7,24 +8,44 @@ import RetentionRunner
 import SafeSQL
 import Testing
 
-private let hasSeaweed = (try? EmbeddedSeaweed.locate()) != nil
+/// Everything that a blob goes through, many of them, on real stores: `make blobs COUNT=n MOTO=n`.
+@Suite(.serialized) struct ManyBlobsTests {
+  private static let hasSeaweed = (try? EmbeddedSeaweed.locate()) != nil
 
-/// Everything that a blob goes through, many of them, on a real store: `make blobs COUNT=n`.
-@Suite(.enabled(if: hasSeaweed, "SeaweedFS is not installed (make test-deps)")) struct SeaweedTests {
-  private static let count = ProcessInfo.processInfo.environment["JAM_BLOBS"].flatMap(Int.init)
+  private static func count(_ variable: String) -> Int? {
+    ProcessInfo.processInfo.environment[variable].flatMap(Int.init)
+  }
 
-  @Test("Put, offloaded, read, cleaned, swept: nothing is missing, nothing left over")
-  func everyPhase() async throws {
-    let seaweed = try await EmbeddedSeaweed.start()
-    defer { seaweed.stop() }
-    let client = try S3Client(seaweed.configuration(bucket: "blobs"))
+  @Test(
+    "SeaweedFS: put, offloaded, read, cleaned, swept; nothing is missing, nothing left over",
+    .enabled(if: hasSeaweed, "SeaweedFS is not installed (make test-deps)")
+  )
+  func seaweed() async throws {
+    let server = try await EmbeddedSeaweed.start()
+    defer { server.stop() }
+    try await everyPhase("SeaweedFS", server.configuration(bucket: "blobs"), Self.count("JAM_BLOBS"))
+  }
+
+  @Test(
+    "moto, for AWS's dialect: the same",
+    .enabled(if: EmbeddedMoto.program != nil, "moto is not installed (make test-deps)")
+  )
+  func moto() async throws {
+    let server = try await EmbeddedMoto.start()
+    defer { server.stop() }
+    try await everyPhase("moto", server.configuration(bucket: "blobs"), Self.count("JAM_BLOBS_MOTO"))
+  }
+
+  /// - Parameter count: blobs besides those of the data set; nil: a few small ones.
+  private func everyPhase(_ title: String, _ configuration: S3Configuration, _ count: Int?) async throws {
+    let client = try S3Client(configuration)
     try await client.createBucket()
     let test = try TestBlobStore(objects: client)
     try test.database.retention.setPolicy("offload_threshold_bytes", to: "0")
     try Dataset.current.load(into: test.database)
     // Their references are not what this is about; the contents are.
     try test.database.connection.execute("TRUNCATE jam_services CASCADE")
-    let blobs = BlobSample(count: Self.count ?? 200, largest: Self.count == nil ? 16 << 20 : 64 << 20)
+    let blobs = BlobSample(count: count ?? 100, largest: count == nil ? 16 << 20 : 64 << 20)
     var figures: [String] = []
     let clock = ContinuousClock()
     var lap = clock.now
@@ -33,6 +54,7 @@ private let hasSeaweed = (try? EmbeddedSeaweed.locate()) != nil
       lap = clock.now
     }
 
+    note("data set", "\(try test.database.int("SELECT count(*) FROM jam_preimages")) blobs")
     for number in blobs.inline { try test.putInline(blobs.content(number)) }
     note("inline", "\(blobs.inline.count) blobs")
     try await concurrently(blobs.direct) { number in
@@ -77,7 +99,7 @@ private let hasSeaweed = (try? EmbeddedSeaweed.locate()) != nil
     #expect(try await test.fsck(options) == [])
     note("fsck --deep", "\(kept.count) objects")
     try test.database.expectLaw()
-    print("seaweed: \(figures.joined(separator: "; "))")
+    print("\(title): \(figures.joined(separator: "; "))")
   }
 
   /// Several at once, as several clients are.
