@@ -152,13 +152,19 @@ build: deps ## Build one release binary with the Swift runtime linked in
 	swift build -c release --static-swift-stdlib --product $(PROGRAM)
 
 .PHONY: install
-install: build ## Install the binary and shell completions below PREFIX
+install: build ## Install the binary, man pages and shell completions below PREFIX
 	install -D -m 755 .build/release/$(PROGRAM) $(DESTDIR)$(PREFIX)/bin/$(PROGRAM)
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 Documentation/commands/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	.build/release/$(PROGRAM) --generate-completion-script bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$(PROGRAM)
 	.build/release/$(PROGRAM) --generate-completion-script zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$(PROGRAM)
 	.build/release/$(PROGRAM) --generate-completion-script fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$(PROGRAM).fish
+
+.PHONY: command-pages
+command-pages: deps ## Write the pages about the commands from what --help says
+	JAM_ACCEPT_PAGES=1 swift test --filter CommandReferenceTests
 
 .PHONY: generate
 generate: deps ## Write sql/ from the default model

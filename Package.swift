@@ -105,6 +105,7 @@ let package = Package(
       dependencies: [
         "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Yams", package: "Yams"),
       ]
     ),
   ],

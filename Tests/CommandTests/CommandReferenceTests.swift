@@ -1,0 +1,44 @@
+import EmbeddedPostgres
+import Foundation
+import Testing
+
+/// The committed pages about the commands.
+@Suite struct CommandReferenceTests {
+  private static let folder = URL(filePath: #filePath).appending(path: "../../../Documentation/commands").standardized
+
+  @Test("There is a page for every command that says what --help says; make command-pages writes them")
+  func pages() throws {
+    let expected = try CommandReference().pages
+    if ProcessInfo.processInfo.environment["JAM_ACCEPT_PAGES"] != nil {
+      try? FileManager.default.removeItem(at: Self.folder)
+      try FileManager.default.createDirectory(at: Self.folder, withIntermediateDirectories: true)
+      for (name, text) in expected { try Data(text.utf8).write(to: Self.folder.appending(path: name)) }
+    }
+    let found = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path).filter { !$0.hasPrefix(".") }
+    #expect(Set(found) == Set(expected.keys), "run make command-pages")
+    for (name, text) in expected {
+      let page = try? String(contentsOf: Self.folder.appending(path: name), encoding: .utf8)
+      #expect(page == text, "\(name) is not what --help says: run make command-pages")
+    }
+    #expect(expected.count >= 2 * 20)
+  }
+
+  @Test("man pages are clean", .enabled("mandoc is not installed") { try Self.mandoc() != nil })
+  func manual() throws {
+    let program = try #require(try Self.mandoc())
+    let pages = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path).filter { $0.hasSuffix(".1") }
+    #expect(pages.count >= 20)
+    for page in pages {
+      // Of style, it wants a date, and a section of a system's manual for what is no system's program.
+      let lint = try ChildProcess.run([program, "-T", "lint", "-W", "warning", Self.folder.appending(path: page).path])
+      #expect(lint.status == 0, "\(lint.output)\(lint.error)")
+    }
+  }
+
+  private static func mandoc() throws -> String? {
+    let unpacked = folder.appending(path: "../../.build/debian/usr/bin/mandoc").standardized.path
+    let find = #"command -v mandoc || { [ -x "$0" ] && echo "$0"; }"#
+    let found = try ChildProcess.run(["sh", "-c", find, unpacked])
+    return found.status == 0 ? found.output.trimmingCharacters(in: .newlines) : nil
+  }
+}
