@@ -86,7 +86,7 @@ enum PageStyle {
     }
     tbody th { font-weight: 400; }
     th.n, td.n { text-align: right; }
-    td.n, time { white-space: nowrap; }
+    td.n, time, .status { white-space: nowrap; }
     .noted > * { border-bottom: 0; }
     tr.note td { padding-top: 0; font-size: 0.875rem; }
     td.empty { color: var(--quiet); }

@@ -89,7 +89,7 @@ public struct StatusPage {
 
   private var keyFigures: [(title: String, value: HTML, detail: HTML)] {
     var figures: [(title: String, value: HTML, detail: HTML)] = []
-    if let storage = report.backlog.value?.sizes.storage {
+    if let storage = report.backlog.value?.storage {
       let blobs = Figure.sum(storage.map(\.rows))
       figures.append(
         ("Stored", Figure.bytes(Figure.sum(storage.map(\.bytes))), "in \(Figure.count(blobs, "blob"))")
@@ -167,7 +167,7 @@ public struct StatusPage {
   }
 
   private var storage: HTML {
-    let storage = report.backlog.value?.sizes.storage ?? []
+    let storage = report.backlog.value?.storage ?? []
     let chart = StorageChart(
       history: report.history.value ?? [],
       storage: storage,
@@ -409,7 +409,7 @@ public struct StatusPage {
     let duration = ((run.finishedAt ?? report.installation.generatedAt).epoch - run.startedAt.epoch)
     let cells: [HTML] =
       [
-        "\(run.id)", Figure.time(run.startedAt), "<span class=\"\(form)\">\(run.status)</span>\(dryRun)",
+        "\(run.id)", Figure.time(run.startedAt), "<span class=\"\(form) status\">\(run.status)</span>\(dryRun)",
         "\(Figure.duration(max(0, duration)))\(run.finishedAt == nil ? " so far" : "")",
       ] + run.deleted.map { "\(Figure.count($0.rows))" } + [Figure.bytes(run.freedBytes)]
       + (archives ? [Figure.bytes(run.archivedBytes)] : []) + ["\(Figure.count(run.busy))"]

@@ -98,6 +98,8 @@ public struct StatusReport: Sendable {
 
   struct Backlog: Sendable {
     var sizes: DatabaseSizes
+    /// Every class that is in use, by its own name: a label of a metric may hold it in another form.
+    var storage: [DatabaseSizes.Storage]
     var unresolvedHashes: Int
     /// Those with the most references.
     var unresolved: [Unresolved]

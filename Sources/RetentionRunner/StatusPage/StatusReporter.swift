@@ -141,6 +141,15 @@ public struct StatusReporter {
     )
     return StatusReport.Backlog(
       sizes: try database.sizes(),
+      storage: try connection.query(
+        "SELECT s.storage_class, s.blobs, s.bytes FROM \(names.qualified("storage")) AS s ORDER BY s.storage_class"
+      ).rows.map {
+        DatabaseSizes.Storage(
+          storageClass: try $0.string("storage_class"),
+          rows: try $0.int("blobs"),
+          bytes: try $0.int("bytes")
+        )
+      },
       unresolvedHashes: try row.int("unresolved"),
       unresolved: try unresolved.rows.map {
         StatusReport.Unresolved(hash: try $0.string("hash"), references: try $0.int("refcount"))
