@@ -68,7 +68,8 @@ let package = Package(
         "RetentionRunner",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
-      ]
+      ],
+      exclude: ["Reference"]
     ),
     .executableTarget(
       name: "Benchmarks",

@@ -62,7 +62,7 @@ public struct Demo: Sendable {
 
     let drift = try database.verify()
     write(
-      "Verify: \(drift.rows.isEmpty ? "every count equals the references that rows hold." : "\(drift.rows.count) counts are wrong.")"
+      "Verify: \(drift.rows.isEmpty ? "every count equals the references that rows hold." : "\(drift.rows.count.counting("wrong count")).")"
     )
     let again = try database.cleanup(dryRun: false)
     write(

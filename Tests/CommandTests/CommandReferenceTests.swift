@@ -4,7 +4,8 @@ import Testing
 
 /// The committed pages about the commands.
 @Suite struct CommandReferenceTests {
-  private static let folder = URL(filePath: #filePath).appending(path: "../../../Documentation/commands").standardized
+  private static let folder = URL(filePath: #filePath).appending(path: "../../../Sources/jam-retention/Reference")
+    .standardized
 
   @Test("There is a page for every command that says what --help says; make command-pages writes them")
   func pages() throws {
@@ -36,7 +37,7 @@ import Testing
   }
 
   private static func mandoc() throws -> String? {
-    let unpacked = folder.appending(path: "../../.build/debian/usr/bin/mandoc").standardized.path
+    let unpacked = folder.appending(path: "../../../.build/debian/usr/bin/mandoc").standardized.path
     let find = #"command -v mandoc || { [ -x "$0" ] && echo "$0"; }"#
     let found = try ChildProcess.run(["sh", "-c", find, unpacked])
     return found.status == 0 ? found.output.trimmingCharacters(in: .newlines) : nil

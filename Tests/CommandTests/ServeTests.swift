@@ -252,6 +252,7 @@ import Testing
     let page = try service.answer("/")
     #expect(page.status == 200 && page.fields["content-type"] == "text/html; charset=utf-8")
     #expect(page.text.hasPrefix("<!"))
+    #expect(page.fields["content-security-policy"]?.hasPrefix("default-src 'none'; style-src 'sha256-") == true)
     let metrics = try service.answer("/metrics?x=1")
     #expect(metrics.status == 200 && metrics.fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
     #expect(metrics.text.contains("\njam_cleanup_runs_total{status=\"completed\"} 1\n"))

@@ -44,7 +44,7 @@ import Testing
       ),
       ("policy", "disabled", "UPDATE jam_retention_policy SET retention_days = 0"),
       (
-        "conservation law", "1 counts",
+        "conservation law", "1 wrong count",
         "INSERT INTO jam_reference_ledger (hash, delta) VALUES (repeat('a', 64), 1)"
       ),
       (

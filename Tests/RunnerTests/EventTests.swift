@@ -25,9 +25,18 @@ import Testing
     let paths = try FileManager.default.subpathsOfDirectory(atPath: sources.path).filter { $0.hasSuffix(".swift") }
     return try paths.flatMap { path in
       let text = try String(contentsOf: sources.appending(path: path), encoding: .utf8)
-      let calls = text.matches(of: /logger\.(debug|info|notice|warning|error|critical)\(\s*"((?:[^"\\]|\\.)*)"/)
-      let chosen = text.matches(of: /logger\.log\(level: (level), "([^"]*)"/)
-      return calls.map { (String($0.1), String($0.2)) } + chosen.map { (String($0.1), String($0.2)) }
+      var found: [(level: String, event: String)] = []
+      for call in text.matches(of: /logger\.(debug|info|notice|warning|error|critical)\(\s*"((?:[^"\\]|\\.)*)"/) {
+        found.append((String(call.1), String(call.2)))
+      }
+      for call in text.matches(of: /logger\.log\(level: (level), "([^"]*)"/) {
+        found.append((String(call.1), String(call.2)))
+      }
+      // The last line of a command.
+      for call in text.matches(of: /event: "([^"]*)", \.(error|warning)/) {
+        found.append((String(call.2), String(call.1)))
+      }
+      return found
     }
   }
 

@@ -36,7 +36,7 @@ extension RetentionSchema {
         -- OFFSET 0: the content is fetched and decompressed once.
         FROM (SELECT content || ''::bytea AS bytes OFFSET 0) AS c
         -- In blocks of 32 bytes, because a run of 64 digits fills at least one of them, and most contents fill none. A regular
-        -- expression takes ten times as long, and up to 25 microseconds for each run.
+        -- expression takes longer, and up to 25 microseconds for each run.
         CROSS JOIN pg_catalog.generate_series(0, pg_catalog.octet_length(content) / 32 - 1) AS n
         CROSS JOIN LATERAL (
           SELECT pg_catalog.substring(c.bytes, n * 32 - 31, 32) AS before, pg_catalog.substring(c.bytes, n * 32 + 33, 33) AS after

@@ -10,18 +10,18 @@ struct HTTPRoute: Sendable {
   }
 
   let path: String
-  let contentType: String
+  let headers: [(name: String, value: String)]
   let answer: @Sendable () async throws -> Answer
 
-  static let plainText = "text/plain; charset=utf-8"
+  static let plainText = [(name: "Content-Type", value: "text/plain; charset=utf-8")]
   /// Source: Prometheus, "Exposition formats", text-based format.
-  private static let prometheusText = "text/plain; version=0.0.4; charset=utf-8"
+  private static let prometheusText = [(name: "Content-Type", value: "text/plain; version=0.0.4; charset=utf-8")]
 
   /// The process answers.
-  static let health = HTTPRoute(path: "/healthz", contentType: plainText) { Answer(text: "ok\n") }
+  static let health = HTTPRoute(path: "/healthz", headers: plainText) { Answer(text: "ok\n") }
 
   static func metrics(_ connections: RequestConnections) -> HTTPRoute {
-    HTTPRoute(path: "/metrics", contentType: prometheusText) {
+    HTTPRoute(path: "/metrics", headers: prometheusText) {
       Answer(text: try await connections.run { try $0.metrics() })
     }
   }
@@ -31,7 +31,7 @@ struct HTTPRoute: Sendable {
     _ connections: RequestConnections,
     _ page: @escaping @Sendable (RetentionDatabase) throws -> StatusPage
   ) -> HTTPRoute {
-    HTTPRoute(path: "/", contentType: "text/html; charset=utf-8") {
+    HTTPRoute(path: "/", headers: StatusPage.headers) {
       Answer(text: try await connections.run { try page($0).html.text })
     }
   }
@@ -41,7 +41,7 @@ struct HTTPRoute: Sendable {
     _ connections: RequestConnections,
     _ unreadiness: @escaping @Sendable (RetentionDatabase) throws -> [String]
   ) -> HTTPRoute {
-    HTTPRoute(path: "/readyz", contentType: plainText) {
+    HTTPRoute(path: "/readyz", headers: plainText) {
       let reasons: [String]
       do {
         reasons = try await connections.run(unreadiness)

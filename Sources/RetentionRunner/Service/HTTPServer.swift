@@ -61,7 +61,8 @@ struct HTTPServer: Service {
       let response: Response
       switch request.method {
       case .get, .head: response = await respond(route)
-      default: response = respond(.methodNotAllowed, "only GET and HEAD\n", [.allow: "GET, HEAD"])
+      default:
+        response = respond(.methodNotAllowed, "only GET and HEAD\n", HTTPRoute.plainText + [("Allow", "GET, HEAD")])
       }
       return request.method == .head ? response.createHeadResponse() : response
     }
@@ -69,7 +70,7 @@ struct HTTPServer: Service {
     private func respond(_ route: HTTPRoute) async -> Response {
       do {
         let answer = try await route.answer()
-        return respond(answer.isWell ? .ok : .serviceUnavailable, answer.text, [.contentType: route.contentType])
+        return respond(answer.isWell ? .ok : .serviceUnavailable, answer.text, route.headers)
       } catch {
         logger.debug("request failed", metadata: ["path": "\(route.path)", "error": "\(error)"])
         return respond(.serviceUnavailable, "database: \(HTTPRoute.reason(error))\n")
@@ -79,10 +80,12 @@ struct HTTPServer: Service {
     private func respond(
       _ status: HTTPResponse.Status,
       _ text: String,
-      _ fields: HTTPFields = [.contentType: HTTPRoute.plainText]
+      _ headers: [(name: String, value: String)] = HTTPRoute.plainText
     ) -> Response {
-      var fields = fields
-      if fields[.contentType] == nil { fields[.contentType] = HTTPRoute.plainText }
+      var fields = HTTPFields()
+      for (name, value) in headers {
+        if let name = HTTPField.Name(name) { fields[name] = value }
+      }
       fields[.cacheControl] = "no-store"
       fields[.xContentTypeOptions] = "nosniff"
       return Response(status: status, headers: fields, body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

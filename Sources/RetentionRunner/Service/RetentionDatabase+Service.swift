@@ -36,14 +36,13 @@ extension RetentionDatabase {
     return try row?.optionalString("status") != nil
   }
 
-  /// Ledger entries that wait for a fold.
+  /// Ledger entries that wait for a fold; of a long ledger an estimate.
   func ledgerEntries() throws -> Int {
     let row = try installed {
       try connection.query(
-        "SELECT value FROM \(names.qualified("metrics")) WHERE name = $1",
-        names.identifier("reference_ledger_entries").name
+        "SELECT entries FROM \(names.qualified("backlog"))() WHERE queue = 'reference ledger'"
       ).first
     }
-    return Int(try row?.double("value") ?? 0)
+    return try row?.int("entries") ?? 0
   }
 }

@@ -114,6 +114,7 @@ enum PageStyle {
       .stack th, .stack td { padding: 0.1rem 0; border: 0; text-align: left; }
       .stack td { display: grid; grid-template-columns: 8.5rem 1fr; gap: 0 1rem; }
       .stack td[data-title]::before { content: attr(data-title); color: var(--quiet); }
+      .stack td[data-title] > * { grid-column: 2; }
       .stack td.n { text-align: left; white-space: normal; }
       .stack td.empty { display: none; }
       .stack tbody th { font-weight: 600; }

@@ -156,12 +156,15 @@ import Testing
     #expect(before["jam_refcount_anomalies_total"] == 5 && before["jam_cleanup_runs_total{status=\"skipped\"}"] == 2)
     #expect(before["jam_cleanup_runs_total{status=\"completed\"}"] == 1)
     // As if the totals came with an upgrade.
-    let totals = "SELECT counter, sum(value)::bigint AS value FROM jam_totals GROUP BY 1 ORDER BY 1"
-    let kept = try database.connection.query("\(raw: totals)").rows.map { "\($0)" }
+    func totals() throws -> [String] {
+      let sums: SQL = "SELECT counter || ' ' || sum(value) AS total FROM jam_totals GROUP BY counter ORDER BY counter"
+      return try database.connection.query(sums).rows.map { try $0.string("total") }
+    }
+    let kept = try totals()
     try database.connection.execute("DELETE FROM jam_totals")
     try database.migrateWithPsql()
     try database.migrateWithPsql()
-    #expect(try database.connection.query("\(raw: totals)").rows.map { "\($0)" } == kept)
+    #expect(try totals() == kept)
     #expect(try counters(database.connection) == before)
 
     try database.connection.execute("DELETE FROM jam_cleanup_runs; DELETE FROM jam_refcount_anomalies")
