@@ -975,11 +975,12 @@ BEGIN
       packages_key := batch.after_key;
     END LOOP;
 
-    -- What the steps above have freed goes in this run too.
+    -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: wait for it.
     CALL public.jam_cleanup_next_transaction();
     IF NOT public.jam_cleanup_hold(run_id) THEN
       EXIT work;
     END IF;
+    PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 256);
     PERFORM public.jam_fold_references();
 
     -- preimages

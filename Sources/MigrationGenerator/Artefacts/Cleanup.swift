@@ -981,11 +981,12 @@ extension RetentionSchema {
 
           \(SQL.joined(classLoops, separator: "\n\n"))
 
-          -- What the steps above have freed goes in this run too.
+          -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: wait for it.
           \(next)
           IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
             EXIT work;
           END IF;
+          PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
           PERFORM \(names.qualified("fold_references"))();
 
           \(loop(blobs.plural, next: next))

@@ -252,8 +252,15 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
     Mutation(
       "sweep: takes objects that are in use after all",
       "075_blob_store.sql",
-      "AND b.hash = d.hash AND b.object_key =",
-      "AND b.hash = d.hash AND '-' ="
+      "WHERE b.hash = c.hash AND b.object_key =",
+      "WHERE b.hash = c.hash AND '-' ="
+    ),
+    Mutation(
+      "sweep: drops the entry of an object that its blob is just leaving",
+      "075_blob_store.sql",
+      "AND b.storage_class = 's3'\n    FOR NO KEY UPDATE SKIP LOCKED",
+      "AND b.storage_class = 's3'",
+      spec: "blob-claim-leave"
     ),
     Mutation(
       "sweep: a name is used again that the store was asked to delete",

@@ -126,7 +126,7 @@ enum PageSample: String, CaseIterable, Sendable, CustomTestStringConvertible {
     _ = try session.query("UPDATE jam_retention_policy SET protected_statuses = ARRAY[$1]", payload)
     for status in ["failed", "completed"] {
       _ = try session.query(
-        "INSERT INTO jam_cleanup_runs (finished_at, dry_run, status, error, deleted_items, freed_bytes) VALUES (now(), false, $1, $2, 9223372036854775807, 9223372036854775807)",
+        "INSERT INTO jam_cleanup_runs (finished_at, dry_run, status, error, deleted_items, freed_bytes) VALUES (now(), false, $1, $2, 4611686018427387903, 4611686018427387903)",
         status,
         payload
       )
