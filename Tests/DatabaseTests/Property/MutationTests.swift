@@ -253,7 +253,8 @@ private let isWanted = ProcessInfo.processInfo.environment["JAM_MUTATIONS"] != n
       "sweep: takes objects that are in use after all",
       "075_blob_store.sql",
       "WHERE b.hash = c.hash AND b.object_key =",
-      "WHERE b.hash = c.hash AND '-' ="
+      "WHERE b.hash = c.hash AND '-' =",
+      spec: "blob-claim-leave"
     ),
     Mutation(
       "sweep: drops the entry of an object that its blob is just leaving",
