@@ -975,12 +975,21 @@ BEGIN
       packages_key := batch.after_key;
     END LOOP;
 
-    -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: wait for it.
-    CALL public.jam_cleanup_next_transaction();
-    IF NOT public.jam_cleanup_hold(run_id) THEN
-      EXIT work;
-    END IF;
-    PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 256);
+    -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
+    -- one at the same time does nothing: ask until it has ended.
+    LOOP
+      CALL public.jam_cleanup_next_transaction();
+      IF NOT public.jam_cleanup_hold(run_id) THEN
+        EXIT work;
+      END IF;
+      EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(2130227520, 256);
+      IF pg_catalog.clock_timestamp() >= run.deadline THEN
+        result := 'partial';
+        problem := 'max_duration is over';
+        EXIT work;
+      END IF;
+      PERFORM pg_catalog.pg_sleep(0.05);
+    END LOOP;
     PERFORM public.jam_fold_references();
 
     -- preimages

@@ -216,6 +216,33 @@ import Testing
     ended.wait()
   }
 
+  @Test("What a cleanup frees goes in the same run, though another fold is at work", arguments: RefcountingMode.allCases)
+  func otherFold(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.put(hash(1), age: "60 days")
+    try database.submit([hash(1)], age: "50 days")
+    let folder = try database.connect()
+    try folder.execute("BEGIN; SELECT jam_fold_references()")
+    let session = try database.connect()
+    let ended = DispatchSemaphore(value: 0)
+    Thread {
+      _ = try? session.query("CALL jam_cleanup()")
+      ended.signal()
+    }.start()
+    // It waits for the fold; or it has ended without.
+    while try database.connection.query(
+      """
+      SELECT FROM pg_stat_activity WHERE pid = \(session.processID) AND wait_event = 'PgSleep'
+      UNION ALL SELECT FROM jam_cleanup_runs WHERE finished_at IS NOT NULL
+      """
+    ).first == nil {}
+    try folder.execute("COMMIT")
+    ended.wait()
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE status = 'completed'") == 1)
+    #expect(try database.int("SELECT sum(deleted_preimages) FROM jam_cleanup_runs") == 1)
+    try database.expectLaw()
+  }
+
   @Test("A row without an age stays, and the dry run says so", arguments: RefcountingMode.allCases)
   func noAge(mode: RefcountingMode) throws {
     let database = try installed(mode)

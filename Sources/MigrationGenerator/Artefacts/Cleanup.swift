@@ -981,12 +981,21 @@ extension RetentionSchema {
 
           \(SQL.joined(classLoops, separator: "\n\n"))
 
-          -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: wait for it.
-          \(next)
-          IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
-            EXIT work;
-          END IF;
-          PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+          -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
+          -- one at the same time does nothing: ask until it has ended.
+          LOOP
+            \(next)
+            IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
+              EXIT work;
+            END IF;
+            EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+            IF pg_catalog.clock_timestamp() >= run.deadline THEN
+              result := 'partial';
+              problem := 'max_duration is over';
+              EXIT work;
+            END IF;
+            PERFORM pg_catalog.pg_sleep(0.05);
+          END LOOP;
           PERFORM \(names.qualified("fold_references"))();
 
           \(loop(blobs.plural, next: next))
