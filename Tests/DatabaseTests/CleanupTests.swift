@@ -216,7 +216,10 @@ import Testing
     ended.wait()
   }
 
-  @Test("What a cleanup frees goes in the same run, though another fold is at work", arguments: RefcountingMode.allCases)
+  @Test(
+    "What a cleanup frees goes in the same run, though another fold is at work",
+    arguments: RefcountingMode.allCases
+  )
   func otherFold(mode: RefcountingMode) throws {
     let database = try installed(mode)
     try database.put(hash(1), age: "60 days")
