@@ -855,6 +855,7 @@ DECLARE
   problem_state text;
   real     boolean;
   pause_end timestamptz;
+  fold_deadline timestamptz;
   reports_time timestamptz := timestamptz '-infinity';
   reports_key uuid;
   packages_time timestamptz := timestamptz '-infinity';
@@ -976,16 +977,18 @@ BEGIN
     END LOOP;
 
     -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
-    -- one at the same time does nothing: ask until it has ended.
+    -- one at the same time does nothing: ask until it has ended, but not for ever. A session that folds and leaves its
+    -- transaction open must not stop the cleanups.
+    fold_deadline := least(run.deadline, pg_catalog.clock_timestamp() + interval '10 minutes');
     LOOP
       CALL public.jam_cleanup_next_transaction();
       IF NOT public.jam_cleanup_hold(run_id) THEN
         EXIT work;
       END IF;
       EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(2130227520, 256);
-      IF pg_catalog.clock_timestamp() >= run.deadline THEN
+      IF pg_catalog.clock_timestamp() >= fold_deadline THEN
         result := 'partial';
-        problem := 'max_duration is over';
+        problem := 'another fold or repair is still at work';
         EXIT work;
       END IF;
       PERFORM pg_catalog.pg_sleep(0.05);

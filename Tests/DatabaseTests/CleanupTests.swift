@@ -246,6 +246,30 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test("A session that folds and leaves its transaction open does not keep a cleanup for ever")
+  func openFold() throws {
+    let database = try installed(.deferred)
+    try database.put(hash(1), age: "60 days")
+    try database.submit([hash(1)], age: "50 days")
+    try database.connection.execute(
+      "DO $do$ BEGIN EXECUTE replace(pg_get_functiondef('jam_cleanup'::regproc), '10 minutes', '0'); END $do$"
+    )
+    let folder = try database.connect()
+    try folder.execute("BEGIN; SELECT jam_fold_references()")
+    let beside = try database.connection.query("CALL jam_cleanup()").first
+    #expect(beside?["status"] == "partial")
+    #expect(try beside?.int("deleted_packages") == 1)
+    #expect(
+      try database.connection.query("SELECT error FROM jam_cleanup_runs").first?["error"]
+        == "another fold or repair is still at work"
+    )
+    try folder.execute("COMMIT")
+    let after = try database.connection.query("CALL jam_cleanup()").first
+    #expect(after?["status"] == "completed")
+    #expect(try after?.int("deleted_preimages") == 1)
+    try database.expectLaw()
+  }
+
   @Test("A row without an age stays, and the dry run says so", arguments: RefcountingMode.allCases)
   func noAge(mode: RefcountingMode) throws {
     let database = try installed(mode)

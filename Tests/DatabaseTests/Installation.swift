@@ -26,7 +26,10 @@ struct Installation: Sendable, CustomTestStringConvertible {
 struct TestDatabase {
   /// With logical replication, whose workers are not kept from starting at once.
   static let server = Result {
-    try EmbeddedPostgres.start(settings: ["wal_level": "logical", "wal_retrieve_retry_interval": "50ms"])
+    // A statement that would wait for ever is a failure, and does not stop all tests.
+    try EmbeddedPostgres.start(settings: [
+      "wal_level": "logical", "wal_retrieve_retry_interval": "50ms", "statement_timeout": "20min",
+    ])
   }
   static let logger = Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() }
 

@@ -167,7 +167,7 @@ import Testing
     let large = bytes(40 << 20)
     var configuration = try await StoreServer.seaweedConfiguration()
     configuration.endpoint = fixture.proxy.endpoint
-    configuration.stallTimeout = .milliseconds(300)
+    configuration.stallTimeout = .seconds(2)
     configuration.retries.attempts = 2
     let store = try S3Client(configuration)
     let error = try await storeError { try await store.put("large", large) }

@@ -49,6 +49,7 @@ extension RetentionSchema {
         problem_state text;
         real     boolean;
         pause_end timestamptz;
+        fold_deadline timestamptz;
         \(SQL.joined(variables, separator: "\n"))
       BEGIN
         IF cutoff > pg_catalog.now() THEN
@@ -83,16 +84,18 @@ extension RetentionSchema {
           \(SQL.joined(classLoops, separator: "\n\n"))
 
           -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
-          -- one at the same time does nothing: ask until it has ended.
+          -- one at the same time does nothing: ask until it has ended, but not for ever. A session that folds and leaves its
+          -- transaction open must not stop the cleanups.
+          fold_deadline := least(run.deadline, pg_catalog.clock_timestamp() + interval '10 minutes');
           LOOP
             \(next)
             IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
               EXIT work;
             END IF;
             EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
-            IF pg_catalog.clock_timestamp() >= run.deadline THEN
+            IF pg_catalog.clock_timestamp() >= fold_deadline THEN
               result := 'partial';
-              problem := 'max_duration is over';
+              problem := 'another fold or repair is still at work';
               EXIT work;
             END IF;
             PERFORM pg_catalog.pg_sleep(0.05);
