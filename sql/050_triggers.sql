@@ -957,6 +957,7 @@ CREATE OR REPLACE FUNCTION public.jam_preimages_own_refcount() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 DECLARE
+  checks_size boolean;
   limit_bytes bigint;
 BEGIN
   IF TG_OP = 'INSERT' THEN
@@ -965,12 +966,23 @@ BEGIN
         octet_length(NEW.hash) USING ERRCODE = 'program_limit_exceeded';
     END IF;
     NEW.refcount := 0;
+    checks_size := true;
   ELSE
     IF NEW.hash <> OLD.hash THEN
       RAISE EXCEPTION 'the key of a preimage cannot be changed'
         USING ERRCODE = 'feature_not_supported', HINT = 'Insert the new one and delete the old one.';
     END IF;
     NEW.refcount := OLD.refcount;
+    checks_size := NEW.size IS DISTINCT FROM OLD.size;
+    -- Who saves a row as it was before its content moved does not give the object up.
+    IF OLD.storage_class = 's3' AND NEW.data IS NULL THEN
+      NEW.storage_class := OLD.storage_class;
+    END IF;
+  END IF;
+  -- Sizes are added up: one that no blob can have would stop every fold and cleanup.
+  IF checks_size AND NOT NEW.size BETWEEN 0 AND 70368744177664 THEN
+    RAISE EXCEPTION 'a preimage cannot have a size of % bytes (limit: 70368744177664 bytes)', NEW.size
+      USING ERRCODE = 'invalid_parameter_value';
   END IF;
   IF NEW.data IS NOT NULL THEN
     -- Content that comes with the row is in the row, whatever it was before.

@@ -167,7 +167,10 @@ BEGIN
         USING public.jam_preimages AS b
         WHERE a.run_id = $1 AND a."entry" BETWEEN $4 AND $5
           AND b.hash = a.hash AND b.size = a.size
-          AND (b.data = a.data) IS NOT FALSE
+          AND (
+            b.data = a.data OR b.storage_class = 's3'
+            OR a.data IS NULL AND (b.data IS NOT NULL OR a."generation" IS NULL)
+          )
         RETURNING a.hash AS hash, a."generation" AS generation, a.size AS size
       )
       INSERT INTO public.jam_blob_deletions (hash, generation, size)
@@ -329,7 +332,7 @@ BEGIN
         CASE
           WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_preimages AS t WHERE t.hash = a.hash)
-            THEN 'it is here again, with another content'
+            THEN 'it is here again, with another content or none'
           WHEN a.other_columns IS NOT NULL AND EXISTS (
             SELECT FROM json_object_keys(a.other_columns) AS k (name)
             WHERE NOT EXISTS (
@@ -449,6 +452,7 @@ DECLARE
   before_rows bigint;
   left_rows   bigint;
   blob_bytes  bigint;
+  before      jsonb;
   expired     bigint;
   part        record;
   data_class  text;
@@ -495,7 +499,7 @@ BEGIN
   SET status = 'interrupted', finished_at = clock_timestamp(), error = format('stopped, because run %s was undone', $1)
   WHERE r.status = 'running';
 
-  expired := (SELECT coalesce(sum(f.rows), 0)::bigint FROM public.jam_cleanup_preview() AS f WHERE f.data_class = ANY (classes));
+  before := (SELECT jsonb_object_agg(f.data_class, f.rows) FROM public.jam_cleanup_preview() AS f);
   -- The sweep must not forget where an object is that comes into use again.
   PERFORM pg_advisory_xact_lock(2130227520, k.bucket)
   FROM (
@@ -564,7 +568,10 @@ BEGIN
   WHERE r.id = $1;
   RAISE NOTICE 'of cleanup run %, % rows are back, % are not', $1, before_rows - left_rows, left_rows;
 
-  expired := (SELECT coalesce(sum(f.rows), 0)::bigint FROM public.jam_cleanup_preview() AS f WHERE f.data_class = ANY (classes)) - expired;
+  -- Class by class: fewer rows of one do not make up for more of another.
+  SELECT coalesce(sum(greatest(f.rows - coalesce((before ->> f.data_class)::bigint, 0), 0)), 0)::bigint INTO expired
+  FROM public.jam_cleanup_preview() AS f
+  WHERE f.data_class = ANY (classes);
   IF expired > 0 THEN
     UPDATE public.jam_retention_policy AS p SET dry_run = true WHERE NOT p.dry_run;
     RAISE WARNING 'under the present policy % of these rows expire again: cleanups only count from now on', expired

@@ -554,6 +554,32 @@ $jam$;
 COMMENT ON FUNCTION public.jam_cleanup_packages_batch(bigint, timestamptz, integer, timestamptz, uuid) IS 'Deletes one batch of expired packages, the oldest after the given place. Skips what others have locked.';
 REVOKE ALL ON FUNCTION public.jam_cleanup_packages_batch(bigint, timestamptz, integer, timestamptz, uuid) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.jam_cleanup_fold(OUT outcome text, OUT failure text, OUT failure_state text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+AS $jam$
+BEGIN
+  -- A second fold at the same time would do nothing.
+  IF NOT pg_try_advisory_xact_lock(2130227520, 256) THEN
+    outcome := 'retry';
+    failure := 'another fold or repair is still at work';
+    RETURN;
+  END IF;
+  PERFORM public.jam_fold_references();
+  outcome := 'done';
+EXCEPTION
+  WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    outcome := 'retry';
+    failure := SQLERRM;
+    failure_state := SQLSTATE;
+  WHEN OTHERS THEN
+    outcome := 'failed';
+    failure := SQLERRM;
+    failure_state := SQLSTATE;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_cleanup_fold() IS 'Folds as a step of a cleanup, which records what goes wrong.';
+REVOKE ALL ON FUNCTION public.jam_cleanup_fold() FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   IN run_id bigint, IN cutoff timestamptz, IN batch_size integer,
   INOUT after_time timestamptz, INOUT after_key text,
@@ -576,6 +602,10 @@ DECLARE
   object_count bigint;
   object_bytes bigint;
 BEGIN
+  IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'an older snapshot cannot show that nothing refers to a preimage by now'
+      USING ERRCODE = 'active_sql_transaction';
+  END IF;
   -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
   LOOP
     SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
@@ -910,6 +940,7 @@ BEGIN
       WHILE pg_catalog.clock_timestamp() < pause_end LOOP
         -- In slices: who ends the run does not wait for the end of a pause.
         PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        CALL public.jam_cleanup_next_transaction();
         IF NOT public.jam_cleanup_hold(run_id) THEN
           EXIT work;
         END IF;
@@ -951,6 +982,7 @@ BEGIN
       WHILE pg_catalog.clock_timestamp() < pause_end LOOP
         -- In slices: who ends the run does not wait for the end of a pause.
         PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        CALL public.jam_cleanup_next_transaction();
         IF NOT public.jam_cleanup_hold(run_id) THEN
           EXIT work;
         END IF;
@@ -976,24 +1008,29 @@ BEGIN
       packages_key := batch.after_key;
     END LOOP;
 
-    -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
-    -- one at the same time does nothing: ask until it has ended, but not for ever. A session that folds and leaves its
-    -- transaction open must not stop the cleanups.
+    -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: ask until it
+    -- has ended, but not for ever. A session that folds and leaves its transaction open must not stop the cleanups.
     fold_deadline := least(run.deadline, pg_catalog.clock_timestamp() + interval '10 minutes');
     LOOP
       CALL public.jam_cleanup_next_transaction();
       IF NOT public.jam_cleanup_hold(run_id) THEN
         EXIT work;
       END IF;
-      EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(2130227520, 256);
+      SELECT f.* INTO batch FROM public.jam_cleanup_fold() AS f;
+      EXIT WHEN batch.outcome = 'done';
+      IF batch.outcome = 'failed' THEN
+        result := 'failed';
+        problem := batch.failure;
+        problem_state := batch.failure_state;
+        EXIT work;
+      END IF;
       IF pg_catalog.clock_timestamp() >= fold_deadline THEN
         result := 'partial';
-        problem := 'another fold or repair is still at work';
+        problem := batch.failure;
         EXIT work;
       END IF;
       PERFORM pg_catalog.pg_sleep(0.05);
     END LOOP;
-    PERFORM public.jam_fold_references();
 
     -- preimages
     attempts := 0;
@@ -1011,6 +1048,7 @@ BEGIN
       WHILE pg_catalog.clock_timestamp() < pause_end LOOP
         -- In slices: who ends the run does not wait for the end of a pause.
         PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        CALL public.jam_cleanup_next_transaction();
         IF NOT public.jam_cleanup_hold(run_id) THEN
           EXIT work;
         END IF;
@@ -1052,6 +1090,7 @@ BEGIN
       WHILE pg_catalog.clock_timestamp() < pause_end LOOP
         -- In slices: who ends the run does not wait for the end of a pause.
         PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+        CALL public.jam_cleanup_next_transaction();
         IF NOT public.jam_cleanup_hold(run_id) THEN
           EXIT work;
         END IF;

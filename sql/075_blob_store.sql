@@ -75,7 +75,7 @@ BEGIN
   -- A blob that is here counts as put now; one that is being deleted at this moment is gone when this returns.
   PERFORM public.jam_touch_preimages(ARRAY[jam_blob_upload_begin.hash]);
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 512 + (pg_catalog.hashtext(jam_blob_upload_begin.hash) & 255));
-  IF EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = jam_blob_upload_begin.hash) THEN
+  IF EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = jam_blob_upload_begin.hash AND NOT (b.data IS NULL AND b.storage_class <> 's3')) THEN
     RETURN QUERY SELECT 'stored', NULL::bigint, NULL::text;
     RETURN;
   END IF;
@@ -162,9 +162,10 @@ BEGIN
     WHERE u.id = ANY (upload_ids)
   ), held AS MATERIALIZED (
     -- Nobody waits for the transactions that use a blob.
-    SELECT b.hash AS hash, pg_catalog.octet_length(b.data) AS size
+    SELECT b.hash AS hash, pg_catalog.octet_length(b.data) AS size, (b.data IS NULL AND b.storage_class <> 's3') AS lacks_content
     FROM public.jam_preimages AS b
     WHERE b.hash IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)
+      OR b.hash IN (SELECT l.hash FROM leases AS l) AND (b.data IS NULL AND b.storage_class <> 's3')
     FOR NO KEY UPDATE SKIP LOCKED
   ), arrived AS (
     INSERT INTO public.jam_preimages (hash, size, media_type, storage_class, uploader)
@@ -175,24 +176,24 @@ BEGIN
     RETURNING hash AS hash
   ), moved AS (
     UPDATE public.jam_preimages AS b
-    SET data = NULL, storage_class = 's3'
+    SET data = NULL, storage_class = 's3', size = l.size
     FROM leases AS l
-    JOIN held AS h ON h.hash = l.hash AND h.size = l.size
-    WHERE l.is_first AND l.is_offload AND b.hash = l.hash
-    RETURNING b.hash AS hash
+    JOIN held AS h ON h.hash = l.hash AND (CASE WHEN l.is_offload THEN h.size = l.size ELSE h.lacks_content END)
+    WHERE l.is_first AND b.hash = l.hash
+    RETURNING b.hash AS hash, l.is_offload
   ), ended AS MATERIALIZED (
     SELECT l.id, l.hash, l.generation, l.size,
       CASE
         WHEN a.hash IS NOT NULL OR m.hash IS NOT NULL THEN 'stored'
         WHEN b.hash IS NULL THEN CASE WHEN l.is_offload THEN 'gone' ELSE 'stored' END
-        WHEN l.is_offload AND l.hash NOT IN (SELECT h.hash FROM held AS h) THEN 'busy'
+        WHEN (l.is_offload OR (b.data IS NULL AND b.storage_class <> 's3')) AND l.hash NOT IN (SELECT h.hash FROM held AS h) THEN 'busy'
         WHEN b.data IS NOT NULL THEN 'inline'
         ELSE 'stored'
       END AS outcome,
       l.is_first AND (a.hash IS NOT NULL OR m.hash IS NOT NULL) AS is_used
     FROM leases AS l
     LEFT JOIN arrived AS a ON a.hash = l.hash AND NOT l.is_offload
-    LEFT JOIN moved AS m ON m.hash = l.hash AND l.is_offload
+    LEFT JOIN moved AS m ON m.hash = l.hash AND m.is_offload = l.is_offload
     LEFT JOIN public.jam_preimages AS b ON b.hash = l.hash
   ), removed AS (
     DELETE FROM public.jam_blob_uploads AS u USING ended AS e WHERE u.id = e.id AND e.outcome <> 'busy'

@@ -88,6 +88,10 @@ struct RetentionSchema {
   /// as a reference that waits for one it would make a fold fail.
   static let maximumKeyBytes = 1024
 
+  /// The largest size of a blob, in bytes: 64 TiB, more than any object store takes. Sums of a hundred thousand such fit a
+  /// bigint.
+  static let maximumSize = 1 << 46
+
   /// Whether a value can name a blob at all; NULL and the empty one do not.
   func isKey(_ value: SQL) -> SQL {
     "pg_catalog.octet_length(\(value)) BETWEEN 1 AND \(Self.maximumKeyBytes)"

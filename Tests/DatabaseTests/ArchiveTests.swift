@@ -382,6 +382,39 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM jam_work_packages") == 3)
   }
 
+  @Test("Fewer expired rows of one class do not hide that others expire again")
+  func pauseByClass() throws {
+    let database = try installed(.immediate)
+    try database.put(hash(1), age: "60 days")
+    try database.submit([], age: "60 days")
+    try database.submit([hash(1)], age: "10 days")
+    // Somebody is using the blob, which stays and then expires. With the younger package back it does not.
+    let other = try database.connect()
+    try other.execute("BEGIN; SELECT FROM jam_preimages FOR UPDATE")
+    let cutoff = try database.connection.query("SELECT (now() - interval '5 days')::text AS t").first?["t"]
+    let run = try database.retention.cleanup(cutoff: cutoff)
+    #expect(try run.int("deleted_packages") == 2 && run.int("deleted_preimages") == 0)
+    try other.execute("COMMIT")
+    try database.connection.execute("SELECT jam_fold_references()")
+    #expect(try database.retention.undo(run: run.int("run_id")).rows == 2)
+    #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE dry_run") == 1)
+  }
+
+  @Test("A row without content does not stand for the content that is archived")
+  func rowWithoutContent() throws {
+    let database = try installed(.immediate)
+    try database.put(hash(1), age: "60 days")
+    let size = try database.int("SELECT size FROM jam_preimages")
+    let run = try cleanUp(database).int("run_id")
+    _ = try database.connection.query("INSERT INTO jam_preimages (hash, size) VALUES ($1, $2)", hash(1), size)
+    #expect(try database.retention.undo(run: run).conflicts.rows.map { $0["row_key"] } == [hash(1)])
+    #expect(try database.int("SELECT count(*) FROM jam_archived_preimages WHERE data IS NOT NULL") == 1)
+    try database.connection.execute("DELETE FROM jam_preimages")
+    #expect(try database.retention.undo(run: run).conflicts.rows.isEmpty)
+    #expect(try database.int("SELECT count(*) FROM jam_preimages WHERE data IS NOT NULL") == 1)
+    try expectEmptyArchive(database)
+  }
+
   @Test("What cannot be undone is refused, with the reason")
   func refused() throws {
     let database = try installed(.immediate, days: 0)

@@ -270,6 +270,58 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test("A fold that fails, or waits for a lock, is in the record of its run", arguments: RefcountingMode.allCases)
+  func failedFold(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.put(hash(1))
+    try database.submit([hash(1)])
+    func error() throws -> String? {
+      try database.connection.query("SELECT error FROM jam_cleanup_runs ORDER BY id DESC LIMIT 1").first?["error"]
+    }
+    try database.connection.execute("UPDATE jam_retention_policy SET max_duration = '1 second'")
+    let other = try database.connect()
+    try other.execute("BEGIN; LOCK TABLE jam_reference_ledger IN ACCESS EXCLUSIVE MODE")
+    #expect(try database.connection.query("CALL jam_cleanup(dry_run => false)").first?["status"] == "partial")
+    #expect(try error()?.contains("lock timeout") == true)
+    try other.execute("COMMIT")
+    try database.connection.execute(
+      """
+      CREATE OR REPLACE FUNCTION jam_fold_references() RETURNS bigint LANGUAGE plpgsql AS $$
+      BEGIN RAISE EXCEPTION 'no fold today' USING ERRCODE = '22003'; END $$
+      """
+    )
+    let failure = #expect(throws: PostgresError.self) { try database.connection.query("CALL jam_cleanup()") }
+    #expect(failure?.sqlState == "22003")
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE status = 'failed'") == 1)
+    #expect(try error() == "no fold today")
+  }
+
+  @Test("A batch of blobs in an old snapshot is refused")
+  func batchInOldSnapshot() throws {
+    let database = try installed(.immediate)
+    try database.put(hash(1), age: "60 days")
+    try database.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
+    let batch = try database.connection.query(
+      "SELECT * FROM jam_cleanup_preimages_batch(1, now(), 10, '-infinity', '')"
+    )
+    #expect(batch.first?["outcome"] == "failed" && batch.first?["failure_state"] == "25001")
+    try database.connection.execute("COMMIT")
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 1)
+  }
+
+  @Test("A size that no blob can have is refused: sums of such would stop every fold", arguments: [-1, 1 << 62])
+  func absurdSize(size: Int) throws {
+    let database = try installed(.immediate)
+    try database.put(hash(1))
+    for statement in [
+      "INSERT INTO jam_preimages (hash, size) VALUES ('x', \(size))", "UPDATE jam_preimages SET size = \(size)",
+    ] as [SQL] {
+      let error = #expect(throws: PostgresError.self) { try database.connection.execute(statement) }
+      #expect(error?.sqlState == "22023")
+    }
+    try database.expectLaw()
+  }
+
   @Test("A row without an age stays, and the dry run says so", arguments: RefcountingMode.allCases)
   func noAge(mode: RefcountingMode) throws {
     let database = try installed(mode)

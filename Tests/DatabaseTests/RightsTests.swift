@@ -1,3 +1,4 @@
+import Foundation
 import MigrationGenerator
 import Postgres
 import RetentionModel
@@ -74,6 +75,29 @@ import Testing
     }
   }
 
+  @Test("An operator moves blobs into the object store, out of it, and sweeps")
+  func moves() async throws {
+    let database = try TestDatabase(.immediate)
+    _ = try database.migrate()
+    try apply("optional/roles.sql", to: database)
+    try await withDirectoryStore { objects in
+      let test = TestBlobStore(database: database, objects: objects)
+      let hash = try test.putInline(Data("content".utf8))
+      let store = database.blobStore(objects, options: "options='-c role=jam_operator'")
+      var options = MoveOptions()
+      options.minimumBytes = -1
+      #expect(try await store.offload(options).moved.count == 1)
+      #expect(try test.storageClass(hash) == "s3")
+      #expect(try await store.restore(options).moved.count == 1)
+      #expect(try await store.sweep().deleted.count == 1)
+      var findings: [FsckFinding] = []
+      _ = try await store.fsck(.init()) { findings.append($0) }
+      #expect(findings == [])
+    }
+    try database.expectLaw()
+    try apply("uninstall/roles.sql", to: database)
+  }
+
   @Test("A reader looks at everything but blobs; an operator also cleans", arguments: RefcountingMode.allCases)
   func readerAndOperator(mode: RefcountingMode) throws {
     try withRoles(mode) { database in
@@ -102,7 +126,7 @@ import Testing
       expectRefused(
         database,
         [
-          "SELECT FROM jam_preimages", "DELETE FROM jam_cleanup_runs",
+          "DELETE FROM jam_preimages", "SELECT FROM jam_work_reports", "DELETE FROM jam_cleanup_runs",
           "UPDATE jam_retention_policy SET installed_at = now()",
           "INSERT INTO jam_reference_ledger VALUES ('x', 1)",
         ]

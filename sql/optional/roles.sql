@@ -100,6 +100,7 @@ GRANT EXECUTE ON PROCEDURE public.jam_cleanup, public.jam_cleanup_next_transacti
 GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_start,
   public.jam_cleanup_hold,
+  public.jam_cleanup_fold,
   public.jam_cleanup_finish,
   public.jam_cleanup_reports_batch,
   public.jam_cleanup_packages_batch,
@@ -134,5 +135,7 @@ GRANT UPDATE (
   max_inline_bytes,
   archive_days
 ) ON public.jam_retention_policy TO jam_operator;
+-- Who moves a blob reads it.
+GRANT SELECT ON public.jam_preimages TO jam_operator;
 
 COMMIT;

@@ -89,6 +89,30 @@ BEGIN
 END
 $jam$;
 
+DO $jam$
+DECLARE
+  renamed  bigint;
+  archived bigint;
+  waiting  bigint;
+BEGIN
+  IF pg_catalog.to_regclass('public.jam_archived_preimages') IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT count(*) INTO renamed
+  FROM public.jam_blob_objects AS g
+  JOIN public.jam_preimages AS b ON b.hash = g.hash
+  WHERE g.generation > 0 AND b.storage_class = 's3';
+  SELECT count(*) INTO archived FROM public.jam_archived_preimages AS a WHERE a."generation" IS NOT NULL;
+  SELECT (SELECT count(*) FROM public.jam_blob_uploads) + (SELECT count(*) FROM public.jam_blob_deletions) INTO waiting;
+  IF renamed + archived + waiting > 0 THEN
+    RAISE EXCEPTION 'objects would be forgotten: % blobs are in objects with another name than their hash, % objects are archived, % are being uploaded or wait to be deleted',
+      renamed, archived, waiting
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+        HINT = 'jam-retention restore brings blobs back; with archive_days = 0 a cleanup purges the archive; jam-retention sweep deletes. Where the object store is gone: TRUNCATE public.jam_blob_objects, public.jam_archived_preimages, public.jam_blob_uploads, public.jam_blob_deletions.';
+  END IF;
+END
+$jam$;
+
 DROP PROCEDURE IF EXISTS public.jam_cleanup;
 DROP PROCEDURE IF EXISTS public.jam_cleanup_next_transaction;
 DROP FUNCTION IF EXISTS public.jam_services_count_rows CASCADE;
@@ -118,6 +142,7 @@ DROP VIEW IF EXISTS public.jam_blob_needed_objects;
 DROP VIEW IF EXISTS public.jam_blob_locations;
 DROP FUNCTION IF EXISTS public.jam_cleanup_start;
 DROP FUNCTION IF EXISTS public.jam_cleanup_hold;
+DROP FUNCTION IF EXISTS public.jam_cleanup_fold;
 DROP FUNCTION IF EXISTS public.jam_add_to_totals;
 DROP FUNCTION IF EXISTS public.jam_backlog;
 DROP FUNCTION IF EXISTS public.jam_cleanup_reports_batch;

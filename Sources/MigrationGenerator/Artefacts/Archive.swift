@@ -248,7 +248,10 @@ extension RetentionSchema {
             USING \(blobTable) AS b
             WHERE a.\(archived.run) = $1 AND a.\(archived.entry) BETWEEN $4 AND $5
               AND b.\(key) = a.\(key) AND b.\(Identifier(blobs.size)) = a.\(Identifier(blobs.size))
-              AND (b.\(Identifier(blobs.data)) = a.\(Identifier(blobs.data))) IS NOT FALSE
+              AND (
+                b.\(Identifier(blobs.data)) = a.\(Identifier(blobs.data)) OR \(isExternal("b"))
+                OR a.\(Identifier(blobs.data)) IS NULL AND (b.\(Identifier(blobs.data)) IS NOT NULL OR a.\(archived.generation) IS NULL)
+              )
             RETURNING a.\(key) AS hash, a.\(archived.generation) AS generation, a.\(Identifier(blobs.size)) AS size
           )
           INSERT INTO \(deletions) (hash, generation, size)
@@ -324,7 +327,7 @@ extension RetentionSchema {
       }
       let isHere: SQL = """
         WHEN EXISTS (SELECT FROM \(archived.source) AS t WHERE \(archived.sameKey("t", "a")))
-          THEN \(archived.isBlobs ? "'it is here again, with another content'" : "'a row with this key is here again'")
+          THEN \(archived.isBlobs ? "'it is here again, with another content or none'" : "'a row with this key is here again'")
         """
       let rowKey: SQL =
         archived.primaryKey.count == 1
@@ -373,8 +376,6 @@ extension RetentionSchema {
     let preview = names.qualified("cleanup_preview")
     let classes = SQL.joined(restoredTables.map { "\(literal: $0.name)" }, separator: ", ")
     let deleted = SQL.joined(deletedColumns.map { "run.\(Identifier($0.name))" }, separator: " + ")
-    let expiring: SQL =
-      "(SELECT coalesce(sum(f.rows), 0)::bigint FROM \(preview)() AS f WHERE f.data_class = ANY (classes))"
     let body: SQL = """
       #variable_conflict use_column
       DECLARE
@@ -384,6 +385,7 @@ extension RetentionSchema {
         before_rows bigint;
         left_rows   bigint;
         blob_bytes  bigint;
+        before      jsonb;
         expired     bigint;
         part        record;
         data_class  text;
@@ -426,7 +428,7 @@ extension RetentionSchema {
         SET status = 'interrupted', finished_at = clock_timestamp(), error = format('stopped, because run %s was undone', $1)
         WHERE r.status = 'running';
 
-        expired := \(expiring);
+        before := (SELECT jsonb_object_agg(f.data_class, f.rows) FROM \(preview)() AS f);
         -- The sweep must not forget where an object is that comes into use again.
         PERFORM pg_advisory_xact_lock(\(lockNamespace), k.bucket)
         FROM (
@@ -495,7 +497,10 @@ extension RetentionSchema {
         WHERE r.id = $1;
         RAISE NOTICE 'of cleanup run %, % rows are back, % are not', $1, before_rows - left_rows, left_rows;
 
-        expired := \(expiring) - expired;
+        -- Class by class: fewer rows of one do not make up for more of another.
+        SELECT coalesce(sum(greatest(f.rows - coalesce((before ->> f.data_class)::bigint, 0), 0)), 0)::bigint INTO expired
+        FROM \(preview)() AS f
+        WHERE f.data_class = ANY (classes);
         IF expired > 0 THEN
           UPDATE \(policy) AS p SET dry_run = true WHERE NOT p.dry_run;
           RAISE WARNING 'under the present policy % of these rows expire again: cleanups only count from now on', expired

@@ -175,7 +175,7 @@ extension RetentionSchema {
           -- A blob that is here counts as put now; one that is being deleted at this moment is gone when this returns.
           PERFORM \(names.qualified("touch_\(blobs.plural)"))(ARRAY[\(given.hash)]);
           PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(objectBucket(given.hash)));
-          IF EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = \(given.hash)) THEN
+          IF EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = \(given.hash) AND NOT \(lacksContent("b"))) THEN
             RETURN QUERY SELECT 'stored', NULL::bigint, NULL::text;
             RETURN;
           END IF;
@@ -273,9 +273,10 @@ extension RetentionSchema {
           WHERE u.id = ANY (upload_ids)
         ), held AS MATERIALIZED (
           -- Nobody waits for the transactions that use a blob.
-          SELECT b.\(key) AS hash, pg_catalog.octet_length(b.\(data)) AS size
+          SELECT b.\(key) AS hash, pg_catalog.octet_length(b.\(data)) AS size, \(lacksContent("b")) AS lacks_content
           FROM \(blobTable) AS b
           WHERE b.\(key) IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)
+            OR b.\(key) IN (SELECT l.hash FROM leases AS l) AND \(lacksContent("b"))
           FOR NO KEY UPDATE SKIP LOCKED
         ), arrived AS (
           INSERT INTO \(blobTable) (\(key), \(size), \(Identifier(blobs.mediaType)), \(storageClass)\(uploaderColumn))
@@ -286,24 +287,24 @@ extension RetentionSchema {
           RETURNING \(key) AS hash
         ), moved AS (
           UPDATE \(blobTable) AS b
-          SET \(data) = NULL, \(storageClass) = \(external)
+          SET \(data) = NULL, \(storageClass) = \(external), \(size) = l.size
           FROM leases AS l
-          JOIN held AS h ON h.hash = l.hash AND h.size = l.size
-          WHERE l.is_first AND l.is_offload AND b.\(key) = l.hash
-          RETURNING b.\(key) AS hash
+          JOIN held AS h ON h.hash = l.hash AND (CASE WHEN l.is_offload THEN h.size = l.size ELSE h.lacks_content END)
+          WHERE l.is_first AND b.\(key) = l.hash
+          RETURNING b.\(key) AS hash, l.is_offload
         ), ended AS MATERIALIZED (
           SELECT l.id, l.hash, l.generation, l.size,
             CASE
               WHEN a.hash IS NOT NULL OR m.hash IS NOT NULL THEN 'stored'
               WHEN b.\(key) IS NULL THEN CASE WHEN l.is_offload THEN 'gone' ELSE 'stored' END
-              WHEN l.is_offload AND l.hash NOT IN (SELECT h.hash FROM held AS h) THEN 'busy'
+              WHEN (l.is_offload OR \(lacksContent("b"))) AND l.hash NOT IN (SELECT h.hash FROM held AS h) THEN 'busy'
               WHEN b.\(data) IS NOT NULL THEN 'inline'
               ELSE 'stored'
             END AS outcome,
             l.is_first AND (a.hash IS NOT NULL OR m.hash IS NOT NULL) AS is_used
           FROM leases AS l
           LEFT JOIN arrived AS a ON a.hash = l.hash AND NOT l.is_offload
-          LEFT JOIN moved AS m ON m.hash = l.hash AND l.is_offload
+          LEFT JOIN moved AS m ON m.hash = l.hash AND m.is_offload = l.is_offload
           LEFT JOIN \(blobTable) AS b ON b.\(key) = l.hash
         ), removed AS (
           DELETE FROM \(uploads) AS u USING ended AS e WHERE u.id = e.id AND e.outcome <> 'busy'

@@ -78,6 +78,11 @@ extension RetentionSchema {
   /// Whether the content of a blob row is in the object store.
   func isExternal(_ alias: SQL) -> SQL { "\(alias).\(Identifier(blobs.storageClass)) = \(external)" }
 
+  /// Whether a client has inserted the row and no content yet.
+  func lacksContent(_ alias: SQL) -> SQL {
+    "(\(alias).\(Identifier(blobs.data)) IS NULL AND \(alias).\(Identifier(blobs.storageClass)) <> \(external))"
+  }
+
   /// Queues the objects of those blob rows of a query that have one, unless the archive needs it: then the purge does.
   func queueDeletions(of source: SQL) -> SQL {
     """

@@ -240,8 +240,10 @@ extension RetentionSchema {
 
   private var guardFunctions: SQL {
     let function = blobFunction
+    let size = Identifier(blobs.size)
     let own: SQL = """
       DECLARE
+        checks_size boolean;
         limit_bytes bigint;
       BEGIN
         IF TG_OP = 'INSERT' THEN
@@ -250,12 +252,23 @@ extension RetentionSchema {
               octet_length(NEW.\(key)) USING ERRCODE = 'program_limit_exceeded';
           END IF;
           NEW.\(refcount) := 0;
+          checks_size := true;
         ELSE
           IF NEW.\(key) <> OLD.\(key) THEN
             RAISE EXCEPTION 'the key of a \(comment: blobs.singular) cannot be changed'
               USING ERRCODE = 'feature_not_supported', HINT = 'Insert the new one and delete the old one.';
           END IF;
           NEW.\(refcount) := OLD.\(refcount);
+          checks_size := NEW.\(size) IS DISTINCT FROM OLD.\(size);
+          -- Who saves a row as it was before its content moved does not give the object up.
+          IF \(isExternal("OLD")) AND NEW.\(Identifier(blobs.data)) IS NULL THEN
+            NEW.\(Identifier(blobs.storageClass)) := OLD.\(Identifier(blobs.storageClass));
+          END IF;
+        END IF;
+        -- Sizes are added up: one that no blob can have would stop every fold and cleanup.
+        IF checks_size AND NOT NEW.\(size) BETWEEN 0 AND \(Self.maximumSize) THEN
+          RAISE EXCEPTION 'a \(comment: blobs.singular) cannot have a size of % bytes (limit: \(Self.maximumSize) bytes)', NEW.\(size)
+            USING ERRCODE = 'invalid_parameter_value';
         END IF;
         IF NEW.\(Identifier(blobs.data)) IS NOT NULL THEN
           -- Content that comes with the row is in the row, whatever it was before.
@@ -324,7 +337,7 @@ extension RetentionSchema {
         RETURN NULL;
       END
       """
-    let size: SQL = """
+    let sizeChange: SQL = """
       BEGIN
         \(recordStorageChange)
         IF \(isExternal("OLD")) AND NOT \(isExternal("NEW")) THEN
@@ -358,7 +371,7 @@ extension RetentionSchema {
         ),
         create(
           function.size,
-          size,
+          sizeChange,
           "Keeps the totals of the storage when a blob changes its size or its place, and queues an object that it leaves."
         ),
       ],

@@ -35,7 +35,7 @@ extension RetentionSchema {
     let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
     }
     let steps =
-      ["cleanup_start", "cleanup_hold", "cleanup_finish"].map { names.qualified($0) }
+      ["cleanup_start", "cleanup_hold", "cleanup_fold", "cleanup_finish"].map { names.qualified($0) }
       + (model.classes.map(\.name) + [blobs.plural, purge]).map { names.qualified("cleanup_\($0)_batch") }
     let orders =
       (steps
@@ -87,6 +87,8 @@ extension RetentionSchema {
         GRANT UPDATE (
           \(SQL.joined(settings))
         ) ON \(policy) TO \(`operator`);
+        -- Who moves a blob reads it.
+        GRANT SELECT ON \(blobTable) TO \(`operator`);
         """
     )
   }

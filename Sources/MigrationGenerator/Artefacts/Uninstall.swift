@@ -8,7 +8,7 @@ extension RetentionSchema {
       "DROP PROCEDURE IF EXISTS \(names.qualified(name));"
     }
     let functions =
-      ["cleanup_start", "cleanup_hold", "cleanup_finish", "add_to_totals", "backlog"]
+      ["cleanup_start", "cleanup_hold", "cleanup_fold", "cleanup_finish", "add_to_totals", "backlog"]
       + (model.classes.map(\.name) + [blobs.plural, purge]).map { "cleanup_\($0)_batch" }
       + archiveFunctionNames + [
         "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
@@ -52,6 +52,8 @@ extension RetentionSchema {
             "'ACCESS EXCLUSIVE'"
           ),
           "",
+          refuseToForgetObjects,
+          "",
         ]
           + signatureless
           // The functions of triggers take their triggers along.
@@ -70,5 +72,33 @@ extension RetentionSchema {
         separator: "\n"
       )
     )
+  }
+
+  /// Objects whose names only the retention knows. After another installation their blobs would be looked for elsewhere.
+  private var refuseToForgetObjects: SQL {
+    let body: SQL = """
+      DECLARE
+        renamed  bigint;
+        archived bigint;
+        waiting  bigint;
+      BEGIN
+        IF pg_catalog.to_regclass(\(literal: archivedBlobs.archive.quoted)) IS NULL THEN
+          RETURN;
+        END IF;
+        SELECT count(*) INTO renamed
+        FROM \(objects) AS g
+        JOIN \(blobTable) AS b ON b.\(key) = g.hash
+        WHERE g.generation > 0 AND \(isExternal("b"));
+        SELECT count(*) INTO archived FROM \(archivedBlobs.archive) AS a WHERE a.\(archivedBlobs.generation) IS NOT NULL;
+        SELECT (SELECT count(*) FROM \(uploads)) + (SELECT count(*) FROM \(deletions)) INTO waiting;
+        IF renamed + archived + waiting > 0 THEN
+          RAISE EXCEPTION 'objects would be forgotten: % blobs are in objects with another name than their hash, % objects are archived, % are being uploaded or wait to be deleted',
+            renamed, archived, waiting
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+              HINT = \(literal: "jam-retention restore brings blobs back; with archive_days = 0 a cleanup purges the archive; jam-retention sweep deletes. Where the object store is gone: TRUNCATE \(objects.quoted), \(archivedBlobs.archive.quoted), \(uploads.quoted), \(deletions.quoted).");
+        END IF;
+      END
+      """
+    return "DO \(body.dollarQuoted());"
   }
 }

@@ -1,9 +1,11 @@
 import Foundation
+import MigrationGenerator
 import NIOCore
 import ObjectStore
 import Postgres
 import RetentionModel
 import RetentionRunner
+import SafeSQL
 import Testing
 
 /// Blobs on their way into the object store, in it, and out of it.
@@ -298,6 +300,99 @@ import Testing
       #expect(try ended.first?.string("outcome") == "inline")
       #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE data = 'another one'") == 1)
       #expect(try test.database.int("SELECT count(*) FROM jam_blob_deletions") == 1)
+    }
+  }
+
+  @Test("Who saves a row as it was before the offload does not give the object up")
+  func staleRow() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let content = Data("content".utf8)
+      let hash = try test.putInline(content)
+      try await test.offload()
+      try test.database.connection.execute("UPDATE jam_preimages SET media_type = 'text/plain', storage_class = ''")
+      #expect(try test.storageClass(hash) == "s3")
+      #expect(try await test.store.sweep().deleted.count == 0)
+      #expect(try await test.read(hash) == content)
+      try test.database.expectLaw()
+    }
+  }
+
+  @Test("An upload gives a row its content that came without")
+  func rowWithoutContent() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let hash = Data("content".utf8).digest
+      func begin() throws -> Row? {
+        try test.database.connection.query("SELECT * FROM jam_blob_upload_begin($1, 7)", hash).first
+      }
+      func complete(_ upload: Int?) throws -> String? {
+        try test.database.connection.query(
+          "SELECT outcome FROM jam_blob_upload_complete(ARRAY[$1::bigint])",
+          try #require(upload)
+        ).first?["outcome"]
+      }
+      let before = try begin()
+      _ = try test.database.connection.query("INSERT INTO jam_preimages (hash, size) VALUES ($1, 1)", hash)
+      #expect(try complete(before?.int("upload_id")) == "stored")
+      #expect(try test.storageClass(hash) == "s3")
+      #expect(try test.database.int("SELECT size FROM jam_preimages") == 7)
+      #expect(try test.database.int("SELECT count(*) FROM jam_blob_deletions") == 0)
+      #expect(try begin()?["outcome"] == "stored")
+      // Also where the row was there before the upload began, and somebody uses it when it ends.
+      try test.database.connection.execute("DELETE FROM jam_preimages; DELETE FROM jam_blob_deletions")
+      _ = try test.database.connection.query("INSERT INTO jam_preimages (hash, size) VALUES ($1, 7)", hash)
+      let after = try begin()
+      #expect(after?["outcome"] == "upload")
+      let other = try test.database.connect()
+      try other.execute("BEGIN; SELECT FROM jam_preimages FOR UPDATE")
+      #expect(try complete(after?.int("upload_id")) == "busy")
+      try other.execute("COMMIT")
+      #expect(try complete(after?.int("upload_id")) == "stored")
+      #expect(try test.storageClass(hash) == "s3")
+      try test.database.expectLaw()
+    }
+  }
+
+  @Test("An uninstall that would forget objects is refused, and says what to do")
+  func uninstall() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      let file = try #require(
+        MigrationGenerator.files(for: test.database.model).first { $0.path == "uninstall/uninstall.sql" }
+      )
+      func uninstall() throws {
+        do {
+          try test.database.connection.execute("\(raw: file.text)")
+        } catch {
+          try test.database.connection.execute("ROLLBACK")
+          throw error
+        }
+      }
+      func expectRefused(_ part: String, _ location: SourceLocation = #_sourceLocation) throws {
+        let error = try #require(throws: PostgresError.self, sourceLocation: location) { try uninstall() }
+        #expect(error.sqlState == "55000" && "\(error)".contains(part), "\(error)", sourceLocation: location)
+      }
+      let hash = try test.putInline(Data("content".utf8), age: "60 days")
+      _ = try test.database.connection.query("SELECT * FROM jam_blob_offload_begin(ARRAY[$1])", hash)
+      try expectRefused("1 are being uploaded")
+      try test.database.connection.execute("SELECT jam_blob_upload_abort(ARRAY(SELECT id FROM jam_blob_uploads))")
+      try expectRefused("1 are being uploaded or wait to be deleted")
+      // The store was asked and has not answered; so the next object has another name.
+      _ = try test.database.connection.query("SELECT * FROM jam_blob_deletions_claim()")
+      try await test.offload()
+      try test.database.connection.execute("UPDATE jam_blob_deletions SET next_attempt_at = now()")
+      #expect(try await test.store.sweep().waiting == 0)
+      #expect(try await test.names() == ["\(hash).1"])
+      try expectRefused("1 blobs are in objects with another name")
+      try test.database.retention.setPolicy("archive_days", to: "1")
+      #expect(try test.database.retention.cleanup().int("deleted_preimages") == 1)
+      try expectRefused("1 objects are archived")
+      try test.database.retention.setPolicy("archive_days", to: "0")
+      _ = try test.database.retention.cleanup()
+      #expect(try await test.store.sweep().deleted.count == 1)
+      try uninstall()
+      #expect(try test.database.int("SELECT count(*) FROM pg_class WHERE relname = 'jam_blob_objects'") == 0)
     }
   }
 

@@ -88,8 +88,10 @@ struct TestBlobStore {
 }
 
 extension TestDatabase {
-  func blobStore(_ objects: any ObjectStore) -> BlobStore {
-    BlobStore(model: model, objects: .success(objects), prefix: "preimages/", logger: Self.logger) { try connect() }
+  func blobStore(_ objects: any ObjectStore, options: String = "") -> BlobStore {
+    BlobStore(model: model, objects: .success(objects), prefix: "preimages/", logger: Self.logger) {
+      try connect(options)
+    }
   }
 }
 

@@ -14,7 +14,7 @@ extension RetentionSchema {
       locks: ["none on tables"],
       body: .joined(
         [previewFunction, startFunction, holdFunction, finishFunction] + model.classes.map(batchFunction)
-          + [blobBatchFunction, purgeBatchFunction, nextTransaction, procedure],
+          + [foldStepFunction, blobBatchFunction, purgeBatchFunction, nextTransaction, procedure],
         separator: "\n\n"
       )
     )

@@ -33,6 +33,39 @@ extension RetentionSchema {
       """
   }
 
+  /// The fold between the batches of the classes and those of the blobs.
+  var foldStepFunction: SQL {
+    let function = names.qualified("cleanup_fold")
+    let body: SQL = """
+      BEGIN
+        -- A second fold at the same time would do nothing.
+        IF NOT pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold)) THEN
+          outcome := 'retry';
+          failure := 'another fold or repair is still at work';
+          RETURN;
+        END IF;
+        PERFORM \(names.qualified("fold_references"))();
+        outcome := 'done';
+      EXCEPTION
+        WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+          outcome := 'retry';
+          failure := SQLERRM;
+          failure_state := SQLSTATE;
+        WHEN OTHERS THEN
+          outcome := 'failed';
+          failure := SQLERRM;
+          failure_state := SQLSTATE;
+      END
+      """
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(OUT outcome text, OUT failure text, OUT failure_state text)
+      LANGUAGE plpgsql \(ownerRights) SET lock_timeout = '1s'
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(function)() IS 'Folds as a step of a cleanup, which records what goes wrong.';
+      \(revoke("FUNCTION", "\(function)()"))
+      """
+  }
+
   private func batchSignature(_ type: SQL) -> SQL { "bigint, timestamptz, integer, timestamptz, \(type)" }
 
   private func createBatch(_ name: String, keyType type: SQL, rights: SQL, comment: String, body: SQL) -> SQL {
@@ -250,6 +283,10 @@ extension RetentionSchema {
         object_count bigint;
         object_bytes bigint;
       BEGIN
+        IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
+          RAISE EXCEPTION 'an older snapshot cannot show that nothing refers to a \(comment: blobs.singular) by now'
+            USING ERRCODE = 'active_sql_transaction';
+        END IF;
         \(search)
 
         -- Whoever refers to a blob holds its bucket until COMMIT: a bucket that is free now has told the ledger all,

@@ -83,24 +83,29 @@ extension RetentionSchema {
 
           \(SQL.joined(classLoops, separator: "\n\n"))
 
-          -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it, and a second
-          -- one at the same time does nothing: ask until it has ended, but not for ever. A session that folds and leaves its
-          -- transaction open must not stop the cleanups.
+          -- What the steps above have freed goes in this run too. A fold that is at work may not have seen it: ask until it
+          -- has ended, but not for ever. A session that folds and leaves its transaction open must not stop the cleanups.
           fold_deadline := least(run.deadline, pg_catalog.clock_timestamp() + interval '10 minutes');
           LOOP
             \(next)
             IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
               EXIT work;
             END IF;
-            EXIT WHEN pg_catalog.pg_try_advisory_xact_lock(\(lockNamespace), \(LockKey.fold));
+            SELECT f.* INTO batch FROM \(names.qualified("cleanup_fold"))() AS f;
+            EXIT WHEN batch.outcome = 'done';
+            IF batch.outcome = 'failed' THEN
+              result := 'failed';
+              problem := batch.failure;
+              problem_state := batch.failure_state;
+              EXIT work;
+            END IF;
             IF pg_catalog.clock_timestamp() >= fold_deadline THEN
               result := 'partial';
-              problem := 'another fold or repair is still at work';
+              problem := batch.failure;
               EXIT work;
             END IF;
             PERFORM pg_catalog.pg_sleep(0.05);
           END LOOP;
-          PERFORM \(names.qualified("fold_references"))();
 
           \(loop(blobs.plural, next: next))
 
@@ -158,6 +163,7 @@ extension RetentionSchema {
         WHILE pg_catalog.clock_timestamp() < pause_end LOOP
           -- In slices: who ends the run does not wait for the end of a pause.
           PERFORM pg_catalog.pg_sleep(least(1, extract(epoch FROM pause_end - pg_catalog.clock_timestamp())));
+          \(next)
           IF NOT \(names.qualified("cleanup_hold"))(run_id) THEN
             EXIT work;
           END IF;
