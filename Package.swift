@@ -79,6 +79,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]
     ),
+    .target(name: "TestSupport", dependencies: ["EmbeddedPostgres"], path: "Tests/TestSupport"),
     .testTarget(name: "RetentionModelTests", dependencies: ["RetentionModel"]),
     .testTarget(name: "MigrationGeneratorTests", dependencies: ["MigrationGenerator", "SafeSQL"]),
     .testTarget(name: "PostgresTests", dependencies: ["Postgres", "EmbeddedPostgres"]),
@@ -86,7 +87,7 @@ let package = Package(
       name: "DatabaseTests",
       dependencies: [
         "RetentionRunner", "EmbeddedMoto", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
-        "jam-retention",
+        "TestSupport", "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "Yams", package: "Yams"),
@@ -95,16 +96,16 @@ let package = Package(
     .testTarget(
       name: "ObjectStoreTests",
       dependencies: [
-        "EmbeddedMoto", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets",
+        "EmbeddedMoto", "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "Secrets", "TestSupport",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "NIOCore", package: "swift-nio"),
       ]
     ),
-    .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "SafeHTML"]),
+    .testTarget(name: "RunnerTests", dependencies: ["RetentionRunner", "EmbeddedPostgres", "SafeHTML", "TestSupport"]),
     .testTarget(
       name: "CommandTests",
       dependencies: [
-        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "jam-retention",
+        "EmbeddedPostgres", "EmbeddedSeaweed", "ObjectStore", "TestSupport", "jam-retention",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Yams", package: "Yams"),
       ]

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct BlobCommandTests {
@@ -9,7 +10,7 @@ import Testing
     let store = try CommandStore()
     try store.database.connection.execute("UPDATE jam_retention_policy SET offload_threshold_bytes = 5")
     let folder = try TemporaryFolder()
-    let file = try folder.file("content", "some content\n")
+    let file = try folder.write("content", "some content\n")
     #expect(try store.succeed("blob", "put", file, "--media-type", "text/plain").output == "\(content.digest)\n")
     let large = Data((0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
     let put = try store.start(["blob", "put", "-", "--storage-class", "s3", "--format", "json"], input: large).end()
@@ -71,7 +72,7 @@ import Testing
       try store.database.connection.execute("UPDATE jam_preimages SET data = 'SOME CONTENT\n'")
     }
     let folder = try TemporaryFolder()
-    let file = try folder.file("was-there", "before")
+    let file = try folder.write("was-there", "before")
     for path in [file, "\(folder.path)/new"] {
       let result = try store.run("blob", "get", hash, "--output", path)
       #expect(result.status == 1 && result.error.contains("is damaged"))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The built program, run as a user runs it.
@@ -30,7 +31,7 @@ final class Command {
     let path = folder.path
     try input.write(to: URL(filePath: "\(path)/input"))
     let files = try ["output", "error"].map { name in
-      try FileHandle(forWritingTo: URL(filePath: try folder.file(name, "")))
+      try FileHandle(forWritingTo: URL(filePath: try folder.write(name, "")))
     }
     process.executableURL = URL(filePath: "/bin/sh")
     process.arguments = ["-c", "\(shell)\nexec \"$0\" \"$@\"", Self.program] + arguments

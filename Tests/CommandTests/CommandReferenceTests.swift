@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Foundation
+import TestSupport
 import Testing
 
 /// The committed pages about the commands.
@@ -24,9 +25,9 @@ import Testing
     #expect(expected.count >= 2 * 20)
   }
 
-  @Test("man pages are clean", .enabled("mandoc is not installed") { try Self.mandoc() != nil })
+  @Test("man pages are clean", .enabled("mandoc is not installed") { try DebianProgram.locate("mandoc") != nil })
   func manual() throws {
-    let program = try #require(try Self.mandoc())
+    let program = try #require(try DebianProgram.locate("mandoc"))
     let pages = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path).filter { $0.hasSuffix(".1") }
     #expect(pages.count >= 20)
     for page in pages {
@@ -34,12 +35,5 @@ import Testing
       let lint = try ChildProcess.run([program, "-T", "lint", "-W", "warning", Self.folder.appending(path: page).path])
       #expect(lint.status == 0, "\(lint.output)\(lint.error)")
     }
-  }
-
-  private static func mandoc() throws -> String? {
-    let unpacked = folder.appending(path: "../../../.build/debian/usr/bin/mandoc").standardized.path
-    let find = #"command -v mandoc || { [ -x "$0" ] && echo "$0"; }"#
-    let found = try ChildProcess.run(["sh", "-c", find, unpacked])
-    return found.status == 0 ? found.output.trimmingCharacters(in: .newlines) : nil
   }
 }

@@ -1,6 +1,7 @@
 import Crypto
 import Foundation
 import Postgres
+import TestSupport
 import Testing
 
 /// A database with the retention in it, and a directory as its object store, that the program is pointed at.

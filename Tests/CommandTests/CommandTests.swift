@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct CommandTests {
@@ -61,7 +62,7 @@ import Testing
   func policy() throws {
     let database = try CommandDatabase()
     let folder = try TemporaryFolder()
-    let file = try folder.file("node.yaml", "runtime:\n  jam:\n    retention_days: 14\n")
+    let file = try folder.write("node.yaml", "runtime:\n  jam:\n    retention_days: 14\n")
     let planned = try database.succeed("migrate", "plan", "--config", file)
     #expect(planned.output.hasSuffix("policy retention_days: 14 (\(file):3:5)\n"))
     let up = try database.succeed("migrate", "up", "--config", file, "--log-format", "json")
@@ -86,7 +87,7 @@ import Testing
   func mistakes() throws {
     let database = try CommandDatabase()
     let folder = try TemporaryFolder()
-    let file = try folder.file("node.json", #"{"runtime": {"jam": {"retention_dayz": 1, "enabled": 7}}}"#)
+    let file = try folder.write("node.json", #"{"runtime": {"jam": {"retention_dayz": 1, "enabled": 7}}}"#)
     let result = try database.run("migrate", "up", "--config", file, "--retention-days", "99999")
     #expect(result.status == 1 && result.errorLines.count == 4)
     #expect(result.error.contains("runtime.jam.retention_dayz (\(file):1:22)") && result.error.contains("did you mean"))
@@ -156,8 +157,8 @@ import Testing
   func lastLine() throws {
     let store = try CommandStore()
     let folder = try TemporaryFolder()
-    let wrong = try folder.file("wrong.yaml", "runtime: {jam: {enabled: 7, store: none}}")
-    let model = try folder.file("model.yaml", "tables: 7")
+    let wrong = try folder.write("wrong.yaml", "runtime: {jam: {enabled: 7, store: none}}")
+    let model = try folder.write("model.yaml", "tables: 7")
     let failures: [(arguments: [String], status: Int32, event: String, command: String, error: String)] = [
       (["status", "--dsn", "host=/nowhere password=hunter2"], 1, "command failed", "status", "/nowhere"),
       (["status", "--dsn", "password=hunter2 \"hunter2"], 1, "command failed", "status", "connection string"),
@@ -223,7 +224,7 @@ import Testing
     let database = try CommandDatabase()
     try database.succeed("migrate", "up")
     let folder = try TemporaryFolder()
-    let file = try folder.file("jam.prom", "left over")
+    let file = try folder.write("jam.prom", "left over")
     #expect(try database.succeed("metrics", "--output", file).output.isEmpty)
     let written = try String(contentsOfFile: file, encoding: .utf8)
     #expect(written.contains("# TYPE jam_cleanup_runs_total counter") && !written.contains("left over"))

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ModelCommandTests {
@@ -33,7 +34,7 @@ import Testing
   func whole() throws {
     let database = try CommandDatabase()
     let folder = try TemporaryFolder()
-    let model = try folder.file("model.yaml", Self.model)
+    let model = try folder.write("model.yaml", Self.model)
     #expect(try Command.run(["generate", "--model", model, "--out", "\(folder.path)/sql"]).status == 0)
     #expect(try Command.run(["generate", "--model", model, "--out", "\(folder.path)/sql", "--check"]).status == 0)
     try database.succeed("migrate", "up", "--model", model, "--from", "\(folder.path)/sql")
@@ -46,7 +47,7 @@ import Testing
         (1, ARRAY[repeat('a', 64)], now() - interval '50 days'), (2, ARRAY[repeat('b', 64)], now());
       """
     )
-    let configuration = try folder.file("node.yaml", "runtime: {jam: {model: model.yaml}}")
+    let configuration = try folder.write("node.yaml", "runtime: {jam: {model: model.yaml}}")
     let result = try database.succeed("cleanup", "--config", configuration, "--format", "json")
     let run = try #require(objects(result.outputLines).first)
     #expect(run["deleted_letters"] as? Int == 1 && run["deleted_files"] as? Int == 2 && run["freed_bytes"] as? Int == 6)
@@ -59,7 +60,7 @@ import Testing
   func mistakes() throws {
     let folder = try TemporaryFolder()
     func generate(_ text: String) throws -> Command.Result {
-      let model = try folder.file("model.yaml", text)
+      let model = try folder.write("model.yaml", text)
       return try Command.run(["generate", "--model", model, "--out", "\(folder.path)/sql"])
     }
     let unknown = try generate(Self.model.replacing("prefix:", with: "prefx:").replacing("singular:", with: "singlar:"))

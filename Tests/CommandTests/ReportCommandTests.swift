@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct ReportCommandTests {
@@ -8,7 +9,7 @@ import Testing
     try database.succeed("migrate", "up")
     try database.putExpiredBlob()
     let folder = try TemporaryFolder()
-    let path = try folder.file("report.html", "old")
+    let path = try folder.write("report.html", "old")
     let written = try database.succeed("report", "-o", path)
     #expect(written.output == "" && written.error == "")
     let page = try String(contentsOfFile: path, encoding: .utf8)

@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Foundation
+import TestSupport
 import Testing
 import Yams
 
@@ -40,12 +41,12 @@ import Yams
     let folder = try TemporaryFolder()
     // A program that is here: systemd looks whether it is.
     let paths = [
-      try folder.file("jam-cleanup.service", service.replacing("/usr/local/bin/jam-retention", with: "/bin/true")),
-      try folder.file("jam-cleanup.timer", timer),
+      try folder.write("jam-cleanup.service", service.replacing("/usr/local/bin/jam-retention", with: "/bin/true")),
+      try folder.write("jam-cleanup.timer", timer),
     ]
     let result = try ChildProcess.run(["systemd-analyze", "verify"] + paths)
     #expect(result.status == 0 && result.error.isEmpty, "\(result.error)")
-    let broken = try folder.file("broken.timer", timer.replacing("OnCalendar=*-*-* 03:15", with: "OnCalendar=25:00"))
+    let broken = try folder.write("broken.timer", timer.replacing("OnCalendar=*-*-* 03:15", with: "OnCalendar=25:00"))
     #expect(try !ChildProcess.run(["systemd-analyze", "verify", broken]).error.isEmpty)
   }
 

@@ -1,6 +1,7 @@
 import EmbeddedSeaweed
 import Foundation
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import ObjectStore

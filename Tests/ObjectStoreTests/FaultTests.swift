@@ -2,6 +2,7 @@ import EmbeddedSeaweed
 import Foundation
 import NIOCore
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import ObjectStore

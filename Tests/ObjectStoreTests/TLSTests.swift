@@ -1,5 +1,6 @@
 import EmbeddedSeaweed
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ObjectStore

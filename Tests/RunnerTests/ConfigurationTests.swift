@@ -1,4 +1,5 @@
 import RetentionModel
+import TestSupport
 import Testing
 
 @testable import RetentionRunner
@@ -18,7 +19,7 @@ import Testing
     try RetentionConfiguration(
       flags: flags,
       environment: environment,
-      file: yaml.map { try folder.file("node.yaml", $0) }
+      file: yaml.map { try folder.write("node.yaml", $0) }
     )
   }
 
@@ -52,8 +53,8 @@ import Testing
 
   @Test("The environment can name the file; the flag goes before it")
   func fileFromEnvironment() throws {
-    let one = try folder.file("one.json", #"{"runtime": {"jam": {"retention_days": 1}}}"#)
-    let two = try folder.file(
+    let one = try folder.write("one.json", #"{"runtime": {"jam": {"retention_days": 1}}}"#)
+    let two = try folder.write(
       "two.json",
       "{\n\t\"runtime.jam\": {\"retention_days\": 2, \"blob_store\": {\"bucket\": \"b\"}}\n}"
     )

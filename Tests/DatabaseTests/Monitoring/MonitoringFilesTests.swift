@@ -5,6 +5,7 @@ import MigrationGenerator
 import Postgres
 import RetentionModel
 import SafeSQL
+import TestSupport
 import Testing
 import Yams
 
@@ -43,14 +44,11 @@ import Yams
     let tests = try String(contentsOf: Self.root.appending(path: "Tests/Monitoring/alerts.test.yml"), encoding: .utf8)
     for name in rules.matches(of: /- alert: (\w+)/).map(\.1) { #expect(tests.contains(name), "\(name) is not tested") }
     // The rules that are tested are those of the generator.
-    let folder = FileManager.default.temporaryDirectory.appending(path: "jam-test-\(UUID().uuidString)")
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try Data(rules.utf8).write(to: folder.appending(path: "alerts.yml"))
+    let folder = try TemporaryFolder()
+    try folder.write("alerts.yml", rules)
     let local = tests.replacing("../../sql/monitoring/", with: "")
     #expect(local != tests)
-    try Data(local.utf8).write(to: folder.appending(path: "alerts.test.yml"))
-    let result = try Promtool.run("test", "rules", folder.appending(path: "alerts.test.yml").path)
+    let result = try Promtool.run("test", "rules", folder.write("alerts.test.yml", local))
     #expect(result.status == 0, "\(result.output)\(result.error)")
   }
 
@@ -167,19 +165,17 @@ import Yams
   )
   func postgresExporter() throws {
     let database = try filled()
-    let folder = FileManager.default.temporaryDirectory.appending(path: "jam-test-\(UUID().uuidString)")
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try Data(text("postgres_exporter.yml").utf8).write(to: folder.appending(path: "queries.yml"))
+    let folder = try TemporaryFolder()
+    let queries = try folder.write("queries.yml", text("postgres_exporter.yml"))
     let port = try #require(FreePorts.find(1).first)
-    let log = folder.appending(path: "log").path
+    let log = "\(folder.path)/log"
     let file = open(log, O_WRONLY | O_CREAT, 0o600)
     defer { close(file) }
     let exporter = try ChildProcess.start(
       [
         "env", "DATA_SOURCE_NAME=\(database.connectionString)",
         try #require(try DebianProgram.locate("prometheus-postgres-exporter")), "--disable-default-metrics",
-        "--disable-settings-metrics", "--extend.query-path=\(folder.path)/queries.yml",
+        "--disable-settings-metrics", "--extend.query-path=\(queries)",
         "--web.listen-address=127.0.0.1:\(port)",
       ],
       directory: "/",

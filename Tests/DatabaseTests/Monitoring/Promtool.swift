@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Foundation
+import TestSupport
 import Testing
 
 /// Prometheus' own checker.
@@ -23,9 +24,7 @@ enum Promtool {
   }
 
   private static func withFile<Result>(_ text: String, _ body: (String) throws -> Result) throws -> Result {
-    let file = FileManager.default.temporaryDirectory.appending(path: "promtool-\(UUID().uuidString)").path
-    try Data(text.utf8).write(to: URL(filePath: file))
-    defer { try? FileManager.default.removeItem(atPath: file) }
-    return try body(file)
+    let folder = try TemporaryFolder()
+    return try body(folder.write("promtool", text))
   }
 }

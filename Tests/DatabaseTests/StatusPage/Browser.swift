@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Foundation
+import TestSupport
 import Testing
 
 /// A headless Chromium, and two checkers of pages; where one is missing, its tests are skipped.
@@ -40,7 +41,7 @@ enum Browser {
     scheme: Scheme = .light,
     keepsPolicy: Bool = false
   ) throws -> [String] {
-    let folder = try TestFolder()
+    let folder = try TemporaryFolder()
     let frame = try frame(pages, probe: script, height: 800, keepsPolicy: keepsPolicy, in: folder)
     let result = try run(["--dump-dom", "--window-size=1400,900", frame], scheme: scheme, in: folder)
     return try pages.indices.map { position in
@@ -55,7 +56,7 @@ enum Browser {
 
   /// A picture of the page, as a PNG.
   static func picture(_ page: String, width: Int, height: Int, scheme: Scheme = .light, to path: String) throws {
-    let folder = try TestFolder()
+    let folder = try TemporaryFolder()
     let frame = try frame([(page, width)], probe: "return ''", height: height, in: folder)
     let arguments = ["--screenshot=\(path)", "--window-size=\(max(500, width)),\(height)", "--hide-scrollbars", frame]
     _ = try run(arguments, scheme: scheme, in: folder)
@@ -67,7 +68,7 @@ enum Browser {
     probe: String,
     height: Int,
     keepsPolicy: Bool = false,
-    in folder: TestFolder
+    in folder: TemporaryFolder
   ) throws -> String {
     let policy = #/<meta http-equiv="Content-Security-Policy"[^>]*>/#
     var answers = ""
@@ -102,7 +103,7 @@ enum Browser {
       )
   }
 
-  private static func run(_ arguments: [String], scheme: Scheme, in folder: TestFolder) throws -> String {
+  private static func run(_ arguments: [String], scheme: Scheme, in folder: TemporaryFolder) throws -> String {
     let program = try #require(program)
     let result = try ChildProcess.run(
       [
@@ -112,25 +113,5 @@ enum Browser {
       ] + arguments
     )
     return result.output
-  }
-}
-
-/// A folder that is gone after the test.
-final class TestFolder {
-  let path: String
-
-  init() throws {
-    path = FileManager.default.temporaryDirectory.appending(path: "jam-test-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-  }
-
-  deinit {
-    try? FileManager.default.removeItem(atPath: path)
-  }
-
-  @discardableResult
-  func write(_ name: String, _ text: String) throws -> String {
-    try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
-    return "\(path)/\(name)"
   }
 }

@@ -4,6 +4,7 @@ import Postgres
 import RetentionModel
 import RetentionRunner
 import SafeSQL
+import TestSupport
 import Testing
 
 /// The page in a real browser, and by checkers of HTML and of accessibility. `JAM_PAGES` names a folder that then keeps
@@ -135,7 +136,7 @@ import Testing
     .enabled("there is no Chromium") { hasBrowser }
   )
   func picture() throws {
-    let folder = try TestFolder()
+    let folder = try TemporaryFolder()
     let path = "\(folder.path)/page.png"
     try Browser.picture(page(.healthy), width: 1200, height: 1400, to: path)
     let data = try Data(contentsOf: URL(filePath: path)).base64EncodedString()
@@ -159,7 +160,7 @@ import Testing
     .enabled("vnu.jar or Java is not installed: run make test-deps") { Browser.vnu != nil && hasJava }
   )
   func validHTML() throws {
-    let folder = try TestFolder()
+    let folder = try TemporaryFolder()
     for sample in PageSample.allCases { try folder.write("\(sample).html", page(sample)) }
     // It is older than this property: CSS Color Adjustment Module Level 1, section 2.2.
     let known = #".*Property “color-scheme” doesn't exist.*"#

@@ -1,10 +1,10 @@
 import Foundation
 
-/// A folder that is gone after the test.
-final class TemporaryFolder {
-  let path: String
+/// A folder of the test's own, gone after it.
+package final class TemporaryFolder: Sendable {
+  package let path: String
 
-  init() throws {
+  package init() throws {
     path = FileManager.default.temporaryDirectory.appending(path: "jam-test-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
@@ -14,10 +14,11 @@ final class TemporaryFolder {
   }
 
   /// Writes a file and returns its path.
-  func file(_ name: String, _ text: String) throws -> String {
+  @discardableResult
+  package func write(_ name: String, _ text: String) throws -> String {
     try Data(text.utf8).write(to: URL(filePath: "\(path)/\(name)"))
     return "\(path)/\(name)"
   }
 
-  func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
+  package func names() throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
 }

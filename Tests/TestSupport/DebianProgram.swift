@@ -2,12 +2,11 @@ import EmbeddedPostgres
 import Foundation
 
 /// A program of a Debian package: the system's, or what `make test-deps` has unpacked below `.build`.
-enum DebianProgram {
-  private static let unpacked = URL(filePath: #filePath).appending(path: "../../../../.build/debian/usr/bin")
-    .standardized
+package enum DebianProgram {
+  private static let unpacked = URL(filePath: #filePath).appending(path: "../../../.build/debian/usr/bin").standardized
 
   /// Its path; nil: it is not installed.
-  static func locate(_ name: String) throws -> String? {
+  package static func locate(_ name: String) throws -> String? {
     let inPath = try ChildProcess.run(["sh", "-c", #"command -v "$0""#, name])
     let own = unpacked.appending(path: name).path
     return inPath.status == 0
