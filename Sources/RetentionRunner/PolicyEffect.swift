@@ -2,6 +2,14 @@ import Postgres
 
 /// What a change of the policy makes of the next cleanup.
 public struct PolicyEffect: Sendable {
+  /// A cleanup that would run by a policy.
+  struct Cleanup {
+    /// What has expired.
+    let preview: QueryResult
+    /// Why it would delete nothing of that, such as `only counts: dry_run`; nil: it would delete it.
+    let obstacle: String?
+  }
+
   /// What a cleanup would delete of one kind of rows, before the change and after it.
   public struct Line: Equatable, Sendable {
     /// As the preview calls it.
@@ -18,6 +26,11 @@ public struct PolicyEffect: Sendable {
 
   /// The lines in which something would be deleted, before or after.
   public let lines: [Line]
+
+  /// Why a cleanup would delete nothing before the change, such as `only counts: dry_run`; nil: the policy lets it delete.
+  public let obstacleBefore: String?
+  /// The same after the change.
+  public let obstacleAfter: String?
 
   /// Whether a cleanup would delete more of anything, or archive less of what it deletes.
   public var deletesMore: Bool {
@@ -40,14 +53,16 @@ public struct PolicyEffect: Sendable {
     )
   }
 
-  init(before: QueryResult, after: QueryResult) throws {
-    func figures(_ result: QueryResult) throws -> [String: (rows: Int, bytes: Int)] {
-      try Dictionary(
-        result.rows.map { (try $0.string("data_class"), (try $0.int("rows"), try $0.int("bytes"))) }
+  init(before: Cleanup, after: Cleanup) throws {
+    func figures(_ cleanup: Cleanup) throws -> [String: (rows: Int, bytes: Int)] {
+      guard cleanup.obstacle == nil else { return [:] }
+      return try Dictionary(
+        cleanup.preview.rows.map { (try $0.string("data_class"), (try $0.int("rows"), try $0.int("bytes"))) }
       ) { $1 }
     }
+    (obstacleBefore, obstacleAfter) = (before.obstacle, after.obstacle)
     let (old, new) = (try figures(before), try figures(after))
-    let names = try after.rows.map { try $0.string("data_class") }
+    let names = try after.preview.rows.map { try $0.string("data_class") }
     lines = names.map { name in
       Line(
         name: name,

@@ -23,9 +23,6 @@ extension RetentionDatabase {
 
   /// The policy's `offload_threshold_bytes`: larger blobs belong in the object store.
   public func offloadThreshold() throws -> Int64 {
-    let row = try installed {
-      try connection.query("SELECT offload_threshold_bytes FROM \(names.qualified("retention_policy"))").first
-    }
-    return Int64(try row?.int("offload_threshold_bytes") ?? 0)
+    Int64(try policy().int("offload_threshold_bytes"))
   }
 }

@@ -16,7 +16,7 @@ extension RetentionDatabase {
       return wanted.map { PolicyChange(column: $0.column, old: nil, new: $0.value, origin: $0.origin) }
     }
     guard let row = try connection.query("SELECT retention_days, dry_run::text FROM \(policy)").first else {
-      throw RunnerError("the policy \(policy.quoted) has no row; apply the migrations again")
+      throw missingPolicy
     }
     return wanted.compactMap { column, value, origin in
       row[column] == value ? nil : PolicyChange(column: column, old: row[column], new: value, origin: origin)

@@ -2,7 +2,9 @@ import Postgres
 
 extension RetentionDatabase {
   /// Columns of the policy that decide what a cleanup deletes, besides the windows of the classes.
-  private static let deciding: Set<String> = ["retention_days", "protected_statuses", "archive_days", "dry_run"]
+  private static let deciding: Set<String> = [
+    "retention_days", "protected_statuses", "archive_days", "dry_run", "max_delete_fraction",
+  ]
 
   private static func decides(_ column: String) -> Bool {
     deciding.contains(column) || column.hasSuffix("_retention_days")
@@ -40,16 +42,26 @@ extension RetentionDatabase {
     return (changes, try PolicyEffect(before: before, after: nextCleanup()))
   }
 
-  /// The preview of a cleanup that is not told whether to delete: none of its rows are counted where the policy says that
-  /// it only counts.
-  private func nextCleanup() throws -> QueryResult {
-    try installed {
-      try connection.query(
-        """
-        SELECT f.data_class, CASE WHEN p.dry_run THEN 0 ELSE f.rows END AS rows, CASE WHEN p.dry_run THEN 0 ELSE f.bytes END AS bytes
-        FROM \(names.qualified("retention_policy")) AS p CROSS JOIN \(names.qualified("cleanup_preview"))() AS f
-        """
-      )
+  /// The next cleanup that is not told whether to delete.
+  private func nextCleanup() throws -> PolicyEffect.Cleanup {
+    PolicyEffect.Cleanup(preview: try preview(), obstacle: try obstacle())
+  }
+
+  /// What in the policy keeps a cleanup from deleting anything; nil: nothing does.
+  private func obstacle() throws -> String? {
+    let policy = try policy()
+    if try policy.int("retention_days") <= 0 { return "is disabled: retention_days" }
+    if try policy.bool("dry_run") { return "only counts: dry_run" }
+    guard policy["max_delete_fraction"] != nil else { return nil }
+    // What is refused, the procedure alone knows. The record of this run goes with the transaction.
+    let run = try installed {
+      try connection.query("CALL \(names.qualified("cleanup"))(NULL::timestamptz, true)").first
     }
+    guard let run, try run.string("status") == "refused" else { return nil }
+    let record = try connection.query(
+      "SELECT error FROM \(names.qualified("cleanup_runs")) WHERE id = $1",
+      run.int("run_id")
+    ).first
+    return "is refused: \(try record?.optionalString("error") ?? "max_delete_fraction")"
   }
 }

@@ -47,7 +47,7 @@ public struct RetentionDatabase: Sendable {
       do {
         _ = try connection.query("SELECT $1::timestamptz", cutoff)
       } catch let error as PostgresError where error.sqlState?.hasPrefix("22") == true {
-        throw RunnerError("\"\(cutoff)\" is no cutoff; give a timestamp such as '2026-10-02 00:00+00'")
+        throw RunnerError("\"\(cutoff)\" is no cutoff; give a timestamp such as '2026-10-02 00:00+00'", isUsage: true)
       }
     }
     let start = ContinuousClock.now
@@ -135,8 +135,16 @@ public struct RetentionDatabase: Sendable {
   }
 
   /// The policy row.
-  public func policy() throws -> QueryResult {
-    try installed { try connection.query("SELECT * FROM \(names.qualified("retention_policy"))") }
+  public func policy() throws -> Row {
+    let row = try installed { try connection.query("SELECT * FROM \(names.qualified("retention_policy"))").first }
+    guard let row else { throw missingPolicy }
+    return row
+  }
+
+  /// What is wrong where somebody has deleted the policy row. The file that made it is not applied a second time.
+  var missingPolicy: RunnerError {
+    let policy = names.qualified("retention_policy").quoted
+    return RunnerError("the policy has no row; for one with the defaults: INSERT INTO \(policy) DEFAULT VALUES")
   }
 
   /// Changes one column of the policy and returns the change; nil: it had that value already.

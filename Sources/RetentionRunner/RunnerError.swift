@@ -2,9 +2,12 @@
 public struct RunnerError: Error, CustomStringConvertible, Sendable {
   /// The whole message.
   public let description: String
+  /// Whether the command was called in a wrong way.
+  public let isUsage: Bool
 
   /// Creates an error from its message.
-  public init(_ description: String) {
+  public init(_ description: String, isUsage: Bool = false) {
     self.description = description
+    self.isUsage = isUsage
   }
 }

@@ -34,27 +34,33 @@ struct JamRetention: ParsableCommand {
     } catch let code as ExitCode {
       Foundation.exit(code.rawValue)
     } catch let error as RunnerError {
-      fail("\(error)")
+      fail("\(error)", isUsage: error.isUsage)
     } catch let error as PostgresError {
       fail("\(error)")
     } catch let error as ObjectStoreError {
       fail("\(error)")
     } catch let errors as ConfigurationErrors {
-      fail("the configuration has mistakes, nothing was done:\n\(errors)")
+      fail("the configuration has mistakes, nothing was done:\n\(errors)", isUsage: errors.concernsFlag)
     } catch let errors as ModelErrors {
       fail("the model has mistakes, nothing was done:\n\(errors)")
     } catch {
       let code = exitCode(for: error)
       // Parsing errors end with EX_USAGE (64); the contract of this command says 2.
       guard code == .validationFailure else { exit(withError: error) }
-      LastLine.write(fullMessage(for: error), event: "wrong usage", .error, ["error": "\(message(for: error))"])
-      Foundation.exit(2)
+      misuse(fullMessage(for: error), error: message(for: error))
     }
   }
 
-  private static func fail(_ message: String) -> Never {
-    LastLine.write("jam-retention: \(message)", event: "command failed", .error, ["error": "\(message)"])
+  private static func fail(_ message: String, isUsage: Bool = false) -> Never {
+    let text = "jam-retention: \(message)"
+    if isUsage { misuse(text, error: message) }
+    LastLine.write(text, event: "command failed", .error, ["error": "\(message)"])
     Foundation.exit(1)
+  }
+
+  private static func misuse(_ text: String, error: String) -> Never {
+    LastLine.write(text, event: "wrong usage", .error, ["error": "\(error)"])
+    Foundation.exit(2)
   }
 }
 

@@ -9,7 +9,7 @@ enum LastLine {
     CommandLine.arguments.dropFirst().prefix { !$0.hasPrefix("-") }.joined(separator: " ")
   }
 
-  /// Writes it.
+  /// Writes it, without what the arguments hold of a connection string: whatever complains about an argument repeats it.
   ///
   /// - Parameters:
   ///   - text: for people.
@@ -21,11 +21,21 @@ enum LastLine {
     _ level: Logger.Level,
     _ metadata: @autoclosure () -> Logger.Metadata
   ) {
-    guard isJSON(CommandLine.arguments) else {
-      return FileHandle.standardError.write(Data("\(text())\n".utf8))
+    let arguments = CommandLine.arguments
+    guard isJSON(arguments) else {
+      return FileHandle.standardError.write(Data("\(redacted(text(), arguments))\n".utf8))
     }
     let logger = Logger(label: "jam-retention") { _ in LineLogHandler(format: .json, level: level) }
-    logger.log(level: level, event, metadata: metadata().merging(["command": "\(command)"]) { $1 })
+    let metadata = metadata().merging(["command": "\(command)"]) { $1 }
+    logger.log(level: level, event, metadata: metadata.mapValues { "\(redacted("\($0)", arguments))" })
+  }
+
+  /// The text without those arguments, and values of options, in which a password may be.
+  private static func redacted(_ text: String, _ arguments: [String]) -> String {
+    // Of an option, the value alone where that is enough.
+    let values = arguments.flatMap { $0.hasPrefix("-") ? [String($0.drop { $0 != "=" }.dropFirst()), $0] : [$0] }
+    let mayBeSecret = #/(?i)password\s*=|://.*@/#
+    return values.filter { $0.contains(mayBeSecret) }.reduce(text) { $0.replacing($1, with: "[redacted]") }
   }
 
   /// Whether the arguments ask for it, read by themselves: what cannot be parsed has no options.

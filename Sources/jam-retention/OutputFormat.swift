@@ -46,6 +46,8 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
           ? "a cleanup would delete nothing, neither now nor with this change"
           : "what a cleanup would delete, now and with this change:\n\n\(effect.table)"
       )
+      if let obstacle = effect.obstacleBefore { print("now it \(obstacle)") }
+      if let obstacle = effect.obstacleAfter { print("with this change it \(obstacle)") }
     case .json:
       for line in effect.lines {
         let fields: [(name: String, value: JSONValue)] = [
@@ -55,6 +57,12 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
         ]
         print(JSONValue.object(fields).text)
       }
+      guard effect.obstacleBefore != nil || effect.obstacleAfter != nil else { return }
+      let fields: [(name: String, value: JSONValue)] = [
+        ("kind", .string("obstacle")), ("obstacle", effect.obstacleBefore.map { .string($0) } ?? .null),
+        ("obstacle_after", effect.obstacleAfter.map { .string($0) } ?? .null),
+      ]
+      print(JSONValue.object(fields).text)
     }
   }
 

@@ -11,10 +11,7 @@ struct Policy: ParsableCommand {
 
     func run() throws {
       let session = try options.session()
-      guard let policy = try session.database().policy().first else {
-        throw RunnerError("the policy has no row; apply the migrations again")
-      }
-      session.format.show(policy)
+      session.format.show(try session.database().policy())
     }
   }
 

@@ -27,8 +27,9 @@ struct Undo: ParsableCommand {
       }
     }
     session.format.show(
-      "\(undone.rows) rows are back, \(ByteCount.text(undone.bytes)) of blobs"
-        + (conflicts > 0 ? "; \(conflicts) rows stay in the archive" : ""),
+      "\(undone.rows.counting("row is", plural: "rows are")) back, \(ByteCount.text(undone.bytes)) of blobs"
+        + (conflicts > 0
+          ? "; \(conflicts.counting("row stays", plural: "rows stay")) in the archive" : ""),
       json: [
         ("kind", .string("undo")), ("run_id", .number("\(runID)")), ("rows", .number("\(undone.rows)")),
         ("bytes", .number("\(undone.bytes)")), ("conflicts", .number("\(conflicts)")),

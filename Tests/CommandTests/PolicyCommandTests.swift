@@ -61,6 +61,34 @@ import Testing
     #expect(try database.int("SELECT archive_days FROM jam_retention_policy") == 30)
   }
 
+  @Test("A share that lets a refused cleanup delete is asked about; why nothing would be deleted is said")
+  func share() throws {
+    let database = try installed()
+    try database.succeed("policy", "set", "retention_days=30", "--yes")
+    let runs = try database.int("SELECT count(*) FROM jam_cleanup_runs")
+    let smaller = try database.succeed("policy", "set", "max_delete_fraction=0.5")
+    let refusal = "is refused: would delete 1 of 1 rows of preimages, more than max_delete_fraction 0.5"
+    #expect(smaller.output.contains("preimages         1          3          0           0\n"))
+    #expect(smaller.output.contains("\nwith this change it \(refusal)\n"))
+    // A window is judged by what the share then lets through.
+    #expect(
+      try database.succeed("policy", "set", "retention_days=20").output.contains("with this change it \(refusal)")
+    )
+    for larger in ["max_delete_fraction=1", "max_delete_fraction="] {
+      let refused = try database.run("policy", "set", larger)
+      #expect(refused.status == 1 && refused.error.contains("repeat it with --yes"))
+      #expect(refused.output.contains("preimages         0          0          1           3\n"))
+      #expect(refused.output.contains("\nnow it \(refusal)\n"))
+    }
+    let json = try objects(database.run("policy", "set", "max_delete_fraction=", "--format", "json").outputLines)
+    #expect(json.last?["obstacle"] as? String == refusal && json.last?["obstacle_after"] is NSNull)
+    #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE max_delete_fraction = 0.5") == 1)
+    try database.succeed("policy", "set", "dry_run=true")
+    let counted = try database.succeed("policy", "set", "max_delete_fraction=")
+    #expect(counted.output.contains("neither now nor with this change\nnow it only counts: dry_run\n"))
+    #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs") == runs)
+  }
+
   @Test("A mistake in one assignment leaves all of them alone")
   func mistakes() throws {
     let database = try installed()

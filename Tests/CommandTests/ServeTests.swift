@@ -310,7 +310,7 @@ import Testing
   func badAddress(text: String) throws {
     let result = try database.run("serve", "--listen", text)
     #expect(
-      result.status == 1 && result.error.contains("runtime.jam.listen (flag --listen): \"\(text)\" is not allowed")
+      result.status == 2 && result.error.contains("runtime.jam.listen (flag --listen): \"\(text)\" is not allowed")
     )
     #expect(result.error.contains("HOST:PORT"))
   }

@@ -16,7 +16,7 @@ import Testing
   func undo() throws {
     let database = try cleaned()
     let undone = try database.succeed("undo", "1")
-    #expect(undone.output == "1 rows are back, 3 B of blobs\n")
+    #expect(undone.output == "1 row is back, 3 B of blobs\n")
     #expect(undone.error.contains("cleanups only count from now on"))
     #expect(try database.int("SELECT count(*) FROM jam_preimages") == 1)
     #expect(try database.succeed("undo", "1").output == "0 rows are back, 0 B of blobs\n")
@@ -34,7 +34,7 @@ import Testing
     let event = try #require(objects(conflict.errorLines).last { $0["event"] as? String == "undo" })
     #expect(event["run_id"] as? Int == 2 && event["conflicts"] as? Int == 1)
     let text = try database.run("undo", "2")
-    #expect(text.output.hasSuffix("0 rows are back, 0 B of blobs; 1 rows stay in the archive\n"))
+    #expect(text.output.hasSuffix("0 rows are back, 0 B of blobs; 1 row stays in the archive\n"))
   }
 
   @Test("undo of a run that is not there, and of a word")

@@ -7,6 +7,9 @@ public enum ConfigurationOrigin: Equatable, Sendable, CustomStringConvertible {
   /// Nothing sets the key.
   case `default`
 
+  /// Whether it is the command line.
+  var isFlag: Bool { if case .flag = self { true } else { false } }
+
   /// `flag --schema`, `environment variable RUNTIME_JAM_SCHEMA`, `node.yaml:3:5` or `default`.
   public var description: String {
     switch self {

@@ -9,7 +9,13 @@ struct ConfigurationReader {
   }
 
   private let sources: [Source]
-  private(set) var mistakes: [String] = []
+  private var mistakes: [String] = []
+  private var concernsFlag = false
+
+  /// All mistakes that were found; nil: there are none.
+  var errors: ConfigurationErrors? {
+    mistakes.isEmpty ? nil : ConfigurationErrors(mistakes: mistakes, concernsFlag: concernsFlag)
+  }
 
   /// - Parameters:
   ///   - flags: go first.
@@ -61,6 +67,7 @@ struct ConfigurationReader {
       guard let parsed = text.flatMap(parse) else {
         let shown = key.isSecret ? "the value" : text.map { "\"\($0)\"" } ?? "a list"
         mistakes.append("\(key.path) (\(origin)): \(shown) is not allowed; allowed: \(allowed)")
+        concernsFlag = concernsFlag || origin.isFlag
         continue
       }
       result = result ?? Setting(value: parsed, origin: origin)

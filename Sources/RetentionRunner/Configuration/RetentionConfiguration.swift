@@ -87,7 +87,7 @@ public struct RetentionConfiguration: Sendable {
     let model = reader.text(.model)
     let dsn = reader.text(.connectionString)
     blobStore = BlobStoreConfiguration(&reader, environment: environment)
-    guard reader.mistakes.isEmpty else { throw ConfigurationErrors(mistakes: reader.mistakes) }
+    if let errors = reader.errors { throw errors }
 
     if case .file = model.origin, let path, let file = model.value {
       // The file may be read from anywhere; what it names lies beside it.
@@ -112,8 +112,10 @@ public struct RetentionConfiguration: Sendable {
     do {
       return try ConnectionString(secretConnectionString.value?.text)
     } catch {
+      let origin = secretConnectionString.origin
       throw ConfigurationErrors(
-        mistakes: ["\(ConfigurationKey.connectionString.path) (\(secretConnectionString.origin)): \(error)"]
+        mistakes: ["\(ConfigurationKey.connectionString.path) (\(origin)): \(error)"],
+        concernsFlag: origin.isFlag
       )
     }
   }

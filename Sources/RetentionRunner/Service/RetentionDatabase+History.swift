@@ -34,7 +34,7 @@ extension RetentionDatabase {
         isAtWork
       ).first
     }
-    guard let row else { throw RunnerError("the policy has no row; apply the migrations again") }
+    guard let row else { throw missingPolicy }
     func date(_ name: String) throws -> Date? {
       try row.optionalDouble(name).map { Date(timeIntervalSince1970: $0) }
     }

@@ -179,7 +179,7 @@ public struct StatusReporter {
   }
 
   private func policy() throws -> [StatusReport.Setting] {
-    let row = try first(database.policy())
+    let row = try database.policy()
     return row.columns.filter { $0 != "only_row" }.map { StatusReport.Setting(name: $0, value: row[$0]) }
   }
 
