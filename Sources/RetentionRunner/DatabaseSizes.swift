@@ -1,4 +1,4 @@
-/// How much the retention looks after, from the metrics view.
+/// How much the retention looks after.
 public struct DatabaseSizes: Sendable {
   /// Blobs of one storage class.
   public struct Storage: Sendable {
@@ -10,14 +10,20 @@ public struct DatabaseSizes: Sendable {
     public let bytes: Int
   }
 
-  /// A row for each storage class that is in use.
+  /// What waits for a fold, a blob or a sweep.
+  public struct Backlog: Sendable {
+    /// Reference changes that wait for a fold.
+    public let ledgerEntries: Int
+    /// The age of the oldest of them, in seconds; 0 when there are none.
+    public let ledgerOldestSeconds: Int
+    /// References to blobs that are not here.
+    public let unresolvedReferences: Int
+    /// Objects that the store has not deleted yet, and their bytes.
+    public let pendingDeletions: TransferProgress.Amount
+  }
+
+  /// One for each storage class that is in use.
   public let storage: [Storage]
-  /// Reference changes that wait for a fold.
-  public let ledgerEntries: Int
-  /// The age of the oldest of them, in seconds; 0 when there are none.
-  public let ledgerOldestSeconds: Int
-  /// References to blobs that are not here.
-  public let unresolvedReferences: Int
-  /// Objects that the store has not deleted yet, and their bytes.
-  public let pendingDeletions: TransferProgress.Amount
+  /// What waits.
+  public let backlog: Backlog
 }

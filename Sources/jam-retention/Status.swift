@@ -20,13 +20,14 @@ struct Status: ParsableCommand {
 
   private func printText(_ sizes: DatabaseSizes, _ space: BlobTableSpace, _ runs: QueryResult) {
     let blobs = sizes.storage.map { (name: "blobs in \($0.storageClass)", value: "\($0.rows), \($0.bytes) bytes") }
-    let oldest = sizes.ledgerEntries == 0 ? "" : ", the oldest \(sizes.ledgerOldestSeconds) s old"
+    let waiting = sizes.backlog
+    let oldest = waiting.ledgerEntries == 0 ? "" : ", the oldest \(waiting.ledgerOldestSeconds) s old"
     let backlog = [
-      (name: "ledger entries", value: "\(sizes.ledgerEntries)\(oldest)"),
-      (name: "unresolved references", value: "\(sizes.unresolvedReferences)"),
+      (name: "ledger entries", value: "\(waiting.ledgerEntries)\(oldest)"),
+      (name: "unresolved references", value: "\(waiting.unresolvedReferences)"),
       (
         name: "objects awaiting deletion",
-        value: "\(sizes.pendingDeletions.count), \(sizes.pendingDeletions.bytes) bytes"
+        value: "\(waiting.pendingDeletions.count), \(waiting.pendingDeletions.bytes) bytes"
       ),
       (name: "blob table on disk", value: "\(space.tableBytes) bytes, about \(space.reclaimableBytes) reclaimable"),
     ]
@@ -44,12 +45,13 @@ struct Status: ParsableCommand {
         ("rows", .number("\(storage.rows)")), ("bytes", .number("\(storage.bytes)")),
       ]
     }
+    let waiting = sizes.backlog
     let backlog: [(name: String, value: JSONValue)] = [
-      ("kind", .string("backlog")), ("ledger_entries", .number("\(sizes.ledgerEntries)")),
-      ("ledger_oldest_seconds", .number("\(sizes.ledgerOldestSeconds)")),
-      ("unresolved_references", .number("\(sizes.unresolvedReferences)")),
-      ("pending_deletions", .number("\(sizes.pendingDeletions.count)")),
-      ("pending_deletion_bytes", .number("\(sizes.pendingDeletions.bytes)")),
+      ("kind", .string("backlog")), ("ledger_entries", .number("\(waiting.ledgerEntries)")),
+      ("ledger_oldest_seconds", .number("\(waiting.ledgerOldestSeconds)")),
+      ("unresolved_references", .number("\(waiting.unresolvedReferences)")),
+      ("pending_deletions", .number("\(waiting.pendingDeletions.count)")),
+      ("pending_deletion_bytes", .number("\(waiting.pendingDeletions.bytes)")),
     ]
     let table: [(name: String, value: JSONValue)] = [
       ("kind", .string("space")), ("table_bytes", .number("\(space.tableBytes)")),

@@ -13,10 +13,10 @@ struct ChartAxis: Equatable, Sendable {
   static func bytes(upTo largest: Double, marks: Int = 4) -> ChartAxis {
     let step = roundStep(max(1, largest) / Double(marks))
     let count = max(1, Int((max(1, largest) / step).rounded(.up)))
-    var unit = (name: "B", size: 1.0)
-    for (name, size) in [("kB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("PB", 1e15), ("EB", 1e18)]
-    where Double(count) * step >= size {
-      unit = (name, size)
+    var unit = (name: "", size: 1.0)
+    for (power, name) in ByteCount.units.enumerated()
+    where power == 0 || Double(count) * step >= pow(1000, Double(power)) {
+      unit = (name, pow(1000, Double(power)))
     }
     let fraction = step / unit.size
     let digits = fraction >= 1 ? 0 : Int((-log10(fraction)).rounded(.up))

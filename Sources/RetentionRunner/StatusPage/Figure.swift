@@ -24,7 +24,7 @@ enum Figure {
 
   /// `3 blobs`, `1 blob`.
   static func count(_ number: Int, _ noun: String, plural: String? = nil) -> String {
-    "\(count(number)) \(number == 1 ? noun : plural ?? noun + "s")"
+    "\(count(number)) \(number.of(noun, plural: plural))"
   }
 
   /// `1.5 MB`, with the exact number in the title.

@@ -3,30 +3,20 @@ import RetentionModel
 
 /// What the status page shows: one snapshot of an installation.
 public struct StatusReport: Sendable {
-  /// What a question gave that may take long where tables are large.
-  enum Answer<Value: Sendable>: Sendable {
-    case found(Value)
-    /// The server gave the question up.
-    case tookTooLong
-
-    var value: Value? {
-      switch self {
-      case .found(let value): value
-      case .tookTooLong: nil
-      }
-    }
-  }
-
   struct Installation: Sendable {
     var generatedAt: Moment
     var database: String
     var objects: ObjectNames
+    var blobs: BlobTable
     var refcounting: RefcountingMode
     var serverVersion: String
     var isStandby: Bool
-    /// How many files the runner has applied, and when the last; nil: it keeps no record here, or the role may not read it.
-    var files: (count: Int, last: Moment?)?
-    var tableSpace: BlobTableSpace
+  }
+
+  /// What the runner has applied.
+  struct Files: Sendable {
+    var count: Int
+    var last: Moment?
   }
 
   struct StoragePoint: Sendable {
@@ -40,14 +30,6 @@ public struct StatusReport: Sendable {
     var name: String
     /// nil: NULL.
     var value: String?
-  }
-
-  struct Expiry: Sendable {
-    var dataClass: String
-    var rows: Int
-    var bytes: Int
-    var oldest: Moment?
-    var newest: Moment?
   }
 
   struct Run: Sendable {
@@ -97,9 +79,7 @@ public struct StatusReport: Sendable {
   }
 
   struct Backlog: Sendable {
-    var sizes: DatabaseSizes
-    /// Every class that is in use, by its own name: a label of a metric may hold it in another form.
-    var storage: [DatabaseSizes.Storage]
+    var sizes: DatabaseSizes.Backlog
     var unresolvedHashes: Int
     /// Those with the most references.
     var unresolved: [Unresolved]
@@ -110,11 +90,15 @@ public struct StatusReport: Sendable {
   }
 
   var installation: Installation
+  /// nil: the runner keeps no record here, or the role may not read it.
+  var files: Answer<Files?>
+  var tableSpace: Answer<BlobTableSpace>
   var checks: Answer<[HealthCheck]>
+  var storage: Answer<[DatabaseSizes.Storage]>
   var backlog: Answer<Backlog>
   /// One point for each class and day, the oldest first.
   var history: Answer<[StoragePoint]>
-  var policy: [Setting]
+  var policy: Answer<[Setting]>
   var expiries: Answer<[Expiry]>
   var runs: Answer<Runs>
   /// The largest first.

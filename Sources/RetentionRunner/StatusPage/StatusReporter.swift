@@ -6,7 +6,7 @@ import SafeSQL
 /// Asks an installation for what the status page shows.
 ///
 /// Everything comes from one snapshot of a read-only transaction, so a standby answers too, and a role that reads no
-/// blob. What takes longer than the patience is given up and left out.
+/// blob. What takes too long or fails is left out, and the page says so in its place.
 public struct StatusReporter {
   /// How many runs are shown.
   static let runCount = 25
@@ -17,6 +17,7 @@ public struct StatusReporter {
   private let model: RetentionModel
   private let migrator: Migrator
   private let patience: Duration
+  private let budget: Duration?
 
   private var connection: Connection { database.connection }
   private var names: ObjectNames { database.names }
@@ -24,61 +25,55 @@ public struct StatusReporter {
   /// - Parameters:
   ///   - migrator: has the files that should be applied.
   ///   - patience: how long one question may take; the role's own `statement_timeout`, if it is shorter.
-  public init(database: RetentionDatabase, model: RetentionModel, migrator: Migrator, patience: Duration) {
+  ///   - budget: how long all of them may take; nil: as long as it takes.
+  public init(
+    database: RetentionDatabase,
+    model: RetentionModel,
+    migrator: Migrator,
+    patience: Duration,
+    budget: Duration? = nil
+  ) {
     self.database = database
     self.model = model
     self.migrator = migrator
     self.patience = patience
+    self.budget = budget
   }
 
   /// The installation as it is now.
   public func report() throws -> StatusReport {
-    try database.installed {
-      try connection.transaction {
-        try begin()
-        let installation = try installation()
-        let largest = try answer(largestBlobs)
-        let hashes = largest.value?.map(\.hash) ?? []
-        return StatusReport(
-          installation: installation,
-          checks: try answer { try checks(filesAreRecorded: installation.files != nil) },
-          backlog: try answer(backlog),
-          history: try answer(history),
-          policy: try policy(),
-          expiries: try answer(expiries),
-          runs: try answer(runs),
-          largest: largest,
-          refcounts: try answer { try refcounts(of: hashes) },
-          holders: try answer { try holders(of: hashes) }
-        )
+    try connection.transaction {
+      let interview = try Interview(database, patience: patience, budget: budget)
+      let installation = try installation()
+      let files = try interview.answer { try self.files(interview) }
+      let checks = try interview.answer(isEssential: true) {
+        try self.checks(interview, filesAreRecorded: files.value.map { $0 != nil } ?? true)
       }
-    }
-  }
-
-  private func begin() throws {
-    try connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-    // To compile a statement takes longer than most of these; times within texts are in the page's own zone.
-    try connection.execute("SET LOCAL jit = off; SET LOCAL timezone = 'UTC'")
-    _ = try connection.query(
-      """
-      SELECT set_config('statement_timeout', least(coalesce(nullif(s.setting::bigint, 0), $1::bigint), $1::bigint)::text, true)
-      FROM pg_settings AS s WHERE s.name = 'statement_timeout'
-      """,
-      max(1, Int(patience / .milliseconds(1)))
-    )
-  }
-
-  /// Asks within a savepoint, so that the transaction outlives a question that the server gives up.
-  private func answer<Value>(_ question: () throws -> Value) throws -> StatusReport.Answer<Value> {
-    try connection.execute("SAVEPOINT jam_question")
-    do {
-      let value = try question()
-      try connection.execute("RELEASE SAVEPOINT jam_question")
-      return .found(value)
-    } catch let error as PostgresError where error.kind == .server && error.sqlState == "57014" {
-      // After an interruption this fails, too, and so does the report.
-      try connection.execute("ROLLBACK TO SAVEPOINT jam_question; RELEASE SAVEPOINT jam_question")
-      return .tookTooLong
+      // What is quick comes before what may use up the time.
+      let policy = try interview.answer { try self.policy(interview) }
+      let storage = try interview.answer { try interview.ask(database.storage) }
+      let backlog = try interview.answer { try self.backlog(interview) }
+      let runs = try interview.answer { try self.runs(interview) }
+      let history = try interview.answer { try self.history(interview) }
+      let tableSpace = try interview.answer { try interview.ask(database.blobTableSpace) }
+      let expiries = try interview.answer { try self.expiries(interview) }
+      let largest = try interview.answer { try largestBlobs(interview) }
+      let hashes = largest.value?.map(\.hash) ?? []
+      return StatusReport(
+        installation: installation,
+        files: files,
+        tableSpace: tableSpace,
+        checks: checks,
+        storage: storage,
+        backlog: backlog,
+        history: history,
+        policy: policy,
+        expiries: expiries,
+        runs: runs,
+        largest: largest,
+        refcounts: try interview.answer { try refcounts(interview, of: hashes) },
+        holders: try interview.answer { try holders(interview, of: hashes) }
+      )
     }
   }
 
@@ -89,43 +84,49 @@ public struct StatusReporter {
 
   // MARK: Questions
 
+  /// What no table and no lock is needed for.
   private func installation() throws -> StatusReport.Installation {
-    let migrations = names.qualified("schema_migrations")
     let row = try first(
       connection.query(
         """
         SELECT extract(epoch FROM now()) AS generated_at, current_database() AS database, current_setting('server_version') AS version,
-          pg_is_in_recovery() AS is_standby, coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false) AS has_record
-        """,
-        migrations.quoted
+          pg_is_in_recovery() AS is_standby
+        """
       )
     )
-    let record =
-      try row.bool("has_record")
-      ? first(
-        connection.query("SELECT count(*) AS files, extract(epoch FROM max(applied_at)) AS last FROM \(migrations)")
-      ) : nil
     return StatusReport.Installation(
       generatedAt: Moment(epoch: try row.double("generated_at")),
       database: try row.string("database"),
       objects: names,
+      blobs: model.blobs,
       refcounting: model.refcounting,
       serverVersion: try row.string("version"),
-      isStandby: try row.bool("is_standby"),
-      files: try record.map { (try $0.int("files"), try $0.moment("last")) },
-      tableSpace: try database.blobTableSpace()
+      isStandby: try row.bool("is_standby")
     )
   }
 
-  /// Where the files were applied with `psql` alone there is no record to compare them with.
-  private func checks(filesAreRecorded: Bool) throws -> [HealthCheck] {
-    let doctor = Doctor(database: database, migrator: migrator)
-    return try (filesAreRecorded ? doctor.fileChecks() : []) + doctor.databaseChecks()
+  private func files(_ interview: Interview) throws -> StatusReport.Files? {
+    let migrations = names.qualified("schema_migrations")
+    let record = try interview.query(
+      "SELECT coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false) AS is_readable",
+      migrations.quoted
+    )
+    guard try first(record).bool("is_readable") else { return nil }
+    let row = try first(
+      interview.query("SELECT count(*) AS files, extract(epoch FROM max(applied_at)) AS last FROM \(migrations)")
+    )
+    return StatusReport.Files(count: try row.int("files"), last: try row.moment("last"))
   }
 
-  private func backlog() throws -> StatusReport.Backlog {
+  /// Where the files were applied with `psql` alone there is no record to compare them with.
+  private func checks(_ interview: Interview, filesAreRecorded: Bool) throws -> [HealthCheck] {
+    let doctor = Doctor(database: database, migrator: migrator)
+    return try (filesAreRecorded ? interview.ask(doctor.fileChecks) : []) + interview.ask(doctor.databaseChecks)
+  }
+
+  private func backlog(_ interview: Interview) throws -> StatusReport.Backlog {
     let row = try first(
-      connection.query(
+      interview.query(
         """
         SELECT (SELECT count(*) FROM \(names.qualified("unresolved_references"))) AS unresolved,
           (SELECT extract(epoch FROM min(d.queued_at)) FROM \(names.qualified("blob_deletions")) AS d) AS oldest_deletion,
@@ -136,20 +137,11 @@ public struct StatusReporter {
         """
       )
     )
-    let unresolved = try connection.query(
+    let unresolved = try interview.query(
       "SELECT u.hash::text AS hash, u.refcount FROM \(names.qualified("unresolved_references")) AS u ORDER BY u.refcount DESC, u.hash LIMIT \(Self.blobCount)"
     )
     return StatusReport.Backlog(
-      sizes: try database.sizes(),
-      storage: try connection.query(
-        "SELECT s.storage_class, s.blobs, s.bytes FROM \(names.qualified("storage")) AS s ORDER BY s.storage_class"
-      ).rows.map {
-        DatabaseSizes.Storage(
-          storageClass: try $0.string("storage_class"),
-          rows: try $0.int("blobs"),
-          bytes: try $0.int("bytes")
-        )
-      },
+      sizes: try interview.ask(database.backlog),
       unresolvedHashes: try row.int("unresolved"),
       unresolved: try unresolved.rows.map {
         StatusReport.Unresolved(hash: try $0.string("hash"), references: try $0.int("refcount"))
@@ -161,8 +153,8 @@ public struct StatusReporter {
     )
   }
 
-  private func history() throws -> [StatusReport.StoragePoint] {
-    try connection.query(
+  private func history(_ interview: Interview) throws -> [StatusReport.StoragePoint] {
+    try interview.query(
       """
       SELECT extract(epoch FROM h.recorded_at) AS recorded_at, h.storage_class, h.blobs, h.bytes
       FROM \(names.qualified("storage_history")) AS h
@@ -178,13 +170,13 @@ public struct StatusReporter {
     }
   }
 
-  private func policy() throws -> [StatusReport.Setting] {
-    let row = try database.policy()
+  private func policy(_ interview: Interview) throws -> [StatusReport.Setting] {
+    let row = try interview.ask(database.policy)
     return row.columns.filter { $0 != "only_row" }.map { StatusReport.Setting(name: $0, value: row[$0]) }
   }
 
-  private func expiries() throws -> [StatusReport.Expiry] {
-    try connection.query(
+  private func expiries(_ interview: Interview) throws -> [StatusReport.Expiry] {
+    try interview.query(
       """
       SELECT p.data_class, p.rows, p.bytes, extract(epoch FROM p.oldest) AS oldest, extract(epoch FROM p.newest) AS newest
       FROM \(names.qualified("cleanup_preview"))() AS p
@@ -200,9 +192,9 @@ public struct StatusReporter {
     }
   }
 
-  private func runs() throws -> StatusReport.Runs {
+  private func runs(_ interview: Interview) throws -> StatusReport.Runs {
     let table = names.qualified("cleanup_runs")
-    let rows = try connection.query(
+    let rows = try interview.query(
       """
       SELECT r.*, extract(epoch FROM r.started_at) AS started_epoch, extract(epoch FROM r.finished_at) AS finished_epoch,
         extract(epoch FROM r.cutoff) AS cutoff_epoch
@@ -226,13 +218,13 @@ public struct StatusReporter {
           error: try row.optionalString("error")
         )
       },
-      total: try first(connection.query("SELECT count(*) AS total FROM \(table)")).int("total")
+      total: try first(interview.query("SELECT count(*) AS total FROM \(table)")).int("total")
     )
   }
 
   /// Reads the sizes of all blobs, but none of the contents: those are stored apart.
-  private func largestBlobs() throws -> [StatusReport.Blob] {
-    try connection.query(
+  private func largestBlobs(_ interview: Interview) throws -> [StatusReport.Blob] {
+    try interview.query(
       """
       SELECT b.hash::text AS hash, b.size, b.media_type, b.storage_class, extract(epoch FROM b.created_at) AS created_at
       FROM \(names.qualified("blob_locations")) AS b
@@ -249,8 +241,9 @@ public struct StatusReporter {
     }
   }
 
-  private func refcounts(of hashes: [String]) throws -> [String: Int] {
-    let rows = try connection.query(
+  private func refcounts(_ interview: Interview, of hashes: [String]) throws -> [String: Int] {
+    guard !hashes.isEmpty else { return [:] }
+    let rows = try interview.query(
       """
       SELECT c.hash::text AS hash, c.refcount FROM \(names.qualified("\(database.blobs.singular)_refcounts")) AS c
       WHERE c.hash = ANY ($1::\(keyType)[])
@@ -261,9 +254,9 @@ public struct StatusReporter {
   }
 
   /// One pass over the referring tables for all of the hashes.
-  private func holders(of hashes: [String]) throws -> [StatusReport.Holder] {
+  private func holders(_ interview: Interview, of hashes: [String]) throws -> [StatusReport.Holder] {
     guard !hashes.isEmpty else { return [] }
-    return try connection.query(
+    return try interview.query(
       """
       SELECT r.hash::text AS hash, r.table_name, r.column_name, count(*) AS "references", min(r.row_id) AS row_id
       FROM \(names.qualified("references")) AS r

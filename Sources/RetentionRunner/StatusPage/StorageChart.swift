@@ -5,22 +5,49 @@ import SafeHTML
 /// It is drawn twice, because letters in a picture shrink with it: for a wide page and for a narrow one. The style sheet
 /// shows one of them.
 struct StorageChart {
+  /// What has an area of its own.
+  enum Area: Equatable, Sendable {
+    case storageClass(String)
+    /// Those classes together that have held least.
+    case others
+
+    /// For the legend.
+    var name: String {
+      switch self {
+      case .storageClass(let name): name
+      case .others: "other classes"
+      }
+    }
+  }
+
+  struct Amount: Equatable, Sendable {
+    var bytes = 0
+    var blobs = 0
+
+    /// More cannot be counted than an integer holds.
+    mutating func add(bytes: Int, blobs: Int) {
+      self.bytes = Figure.sum([self.bytes, max(0, bytes)])
+      self.blobs = Figure.sum([self.blobs, max(0, blobs)])
+    }
+  }
+
   /// What was stored at one moment.
   struct Sample: Sendable {
     var at: Double
-    /// In the order of the classes, as the blobs are.
-    var bytes: [Int]
-    var blobs: [Int]
+    /// In the order of the areas.
+    var amounts: [Amount]
   }
 
   /// The lowest first.
-  let classes: [String]
+  let areas: [Area]
   let samples: [Sample]
+  /// What is stored now in each area; nil: nothing any more.
+  let stored: [Amount?]
 
   /// More points than this are no longer seen.
   private static let sampleLimit = 400
   /// The style sheet has as many colours; further classes are drawn as one.
-  static let classLimit = 5
+  static let areaLimit = 5
 
   /// - Parameters:
   ///   - history: the oldest first.
@@ -31,30 +58,30 @@ struct StorageChart {
       + storage.map {
         StatusReport.StoragePoint(recordedAt: now, storageClass: $0.storageClass, blobs: $0.rows, bytes: $0.bytes)
       }
-    classes = Self.ordered(points)
+    let areas = Self.areas(points)
+    func position(_ name: String) -> Int { areas.firstIndex(of: .storageClass(name)) ?? areas.count - 1 }
     var samples: [Sample] = []
-    let last = max(0, classes.count - 1)
-    let positions = Dictionary(uniqueKeysWithValues: classes.enumerated().map { ($1, $0) })
     for point in points where point.recordedAt.epoch.isFinite {
       if samples.last?.at != point.recordedAt.epoch {
-        samples.append(
-          Sample(at: point.recordedAt.epoch, bytes: classes.map { _ in 0 }, blobs: classes.map { _ in 0 })
-        )
+        samples.append(Sample(at: point.recordedAt.epoch, amounts: areas.map { _ in Amount() }))
       }
-      let position = positions[point.storageClass] ?? last
-      let sample = samples[samples.count - 1]
-      samples[samples.count - 1].bytes[position] = Figure.sum([sample.bytes[position], max(0, point.bytes)])
-      samples[samples.count - 1].blobs[position] = Figure.sum([sample.blobs[position], max(0, point.blobs)])
+      samples[samples.count - 1].amounts[position(point.storageClass)].add(bytes: point.bytes, blobs: point.blobs)
     }
-    self.samples = samples
+    var stored: [Amount?] = areas.map { _ in nil }
+    for one in storage {
+      var amount = stored[position(one.storageClass)] ?? Amount()
+      amount.add(bytes: one.bytes, blobs: one.rows)
+      stored[position(one.storageClass)] = amount
+    }
+    (self.areas, self.samples, self.stored) = (areas, samples, stored)
   }
 
   /// Those that have held most come first; what exceeds the limit is the last.
-  private static func ordered(_ points: [StatusReport.StoragePoint]) -> [String] {
+  private static func areas(_ points: [StatusReport.StoragePoint]) -> [Area] {
     var largest: [String: Int] = [:]
     for point in points { largest[point.storageClass] = max(largest[point.storageClass] ?? 0, point.bytes) }
-    let names = largest.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-    return names.count > classLimit ? names.prefix(classLimit - 1) + ["other classes"] : names
+    let areas = largest.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { Area.storageClass($0.key) }
+    return areas.count > areaLimit ? areas.prefix(areaLimit - 1) + [.others] : areas
   }
 
   /// The last of each stretch, and the first of all.
@@ -88,7 +115,7 @@ struct StorageChart {
 
   private func drawing(_ size: Size) -> HTML {
     let samples = thinned(to: Self.sampleLimit)
-    let totals = samples.map { $0.bytes.map(Double.init).reduce(0, +) }
+    let totals = samples.map { $0.amounts.reduce(0) { $0 + Double($1.bytes) } }
     let values = ChartAxis.bytes(upTo: totals.max() ?? 0)
     let top = values.ticks.last?.value ?? 1
     let end = samples[samples.count - 1].at
@@ -118,8 +145,8 @@ struct StorageChart {
         """
     }
     var floor = samples.map { _ in 0.0 }
-    let areas = classes.indices.map { position -> HTML in
-      let ceiling = zip(floor, samples).map { $0 + Double($1.bytes[position]) }
+    let shapes = areas.indices.map { position -> HTML in
+      let ceiling = zip(floor, samples).map { $0 + Double($1.amounts[position].bytes) }
       let line = zip(samples, ceiling).map { "\(place(x($0.at))),\(place(y($1)))" }
       let back = zip(samples, floor).reversed().map { "\(place(x($0.at))),\(place(y($1)))" }
       floor = ceiling
@@ -134,7 +161,7 @@ struct StorageChart {
       aria-labelledby="chart-\(size.name)-title chart-\(size.name)-text">
       <title id="chart-\(size.name)-title">Stored bytes by storage class over time</title>
       <desc id="chart-\(size.name)-text">\(summary)</desc>
-      \(HTML.joined(grid))\(HTML.joined(areas))\(HTML.joined(marks))</svg>
+      \(HTML.joined(grid))\(HTML.joined(shapes))\(HTML.joined(marks))</svg>
 
       """
   }
@@ -142,8 +169,9 @@ struct StorageChart {
   /// The picture in words.
   private var summary: String {
     guard let first = samples.first, let last = samples.last else { return "" }
-    let changes = classes.indices.map {
-      "\(classes[$0]) from \(ByteCount.text(Int64(first.bytes[$0]))) to \(ByteCount.text(Int64(last.bytes[$0])))"
+    let changes = areas.indices.map { position in
+      let (then, now) = (first.amounts[position].bytes, last.amounts[position].bytes)
+      return "\(areas[position].name) from \(ByteCount.text(Int64(then))) to \(ByteCount.text(Int64(now)))"
     }
     return "From \(Moment(epoch: first.at).day) to \(Moment(epoch: last.at).day): \(changes.joined(separator: "; "))."
   }

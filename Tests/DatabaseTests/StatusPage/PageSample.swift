@@ -145,13 +145,18 @@ enum PageSample: String, CaseIterable, Sendable, CustomTestStringConvertible {
 
 extension TestDatabase {
   /// What the status page would show of this database, on this connection or another.
-  func statusReport(patience: Duration = .seconds(30), on session: Connection? = nil) throws -> StatusReport {
+  func statusReport(
+    patience: Duration = .seconds(30),
+    budget: Duration? = nil,
+    on session: Connection? = nil
+  ) throws -> StatusReport {
     let session = session ?? connection
     return try StatusReporter(
       database: RetentionDatabase(connection: session, model: model, logger: Self.logger),
       model: model,
       migrator: try migrator(on: session),
-      patience: patience
+      patience: patience,
+      budget: budget
     ).report()
   }
 }
