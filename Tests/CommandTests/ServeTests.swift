@@ -1,5 +1,6 @@
 import EmbeddedPostgres
 import Foundation
+import FoundationNetworking
 import Postgres
 import SafeSQL
 import Testing
@@ -252,6 +253,7 @@ import Testing
     let page = try service.answer("/")
     #expect(page.status == 200 && page.fields["content-type"] == "text/html; charset=utf-8")
     #expect(page.text.hasPrefix("<!"))
+    #expect(page.fields["cache-control"] == "no-store" && page.fields["x-content-type-options"] == "nosniff")
     #expect(page.fields["content-security-policy"]?.hasPrefix("default-src 'none'; style-src 'sha256-") == true)
     let metrics = try service.answer("/metrics?x=1")
     #expect(metrics.status == 200 && metrics.fields["content-type"] == "text/plain; version=0.0.4; charset=utf-8")
@@ -267,6 +269,43 @@ import Testing
     for path in ["/nothing", "/metrics/", "/healthz/x", "//metrics"] {
       #expect(try service.answer(path).status == 404, "\(path)")
     }
+  }
+
+  @Test("Pages that hang keep nobody else from an answer, and those who ask meanwhile share one")
+  func hangingPage() throws {
+    // Not even the server's own limit ends this: only the one who holds the lock does.
+    try database.connection.execute(
+      """
+      CREATE OR REPLACE FUNCTION jam_cleanup_preview(cutoff timestamptz DEFAULT NULL)
+      RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
+      LANGUAGE plpgsql STABLE AS $$
+      BEGIN
+        LOOP
+          BEGIN
+            PERFORM pg_advisory_xact_lock_shared(7, 7);
+            RETURN;
+          EXCEPTION WHEN query_canceled THEN
+          END;
+        END LOOP;
+      END $$;
+      SELECT pg_advisory_lock(7, 7)
+      """
+    )
+    let service = try RunningService(database.connectionString)
+    try service.wait(for: "next cleanup")
+    let url = try #require(URL(string: "http://\(service.address())/"))
+    // Pages of their own: a session of URLs has few connections to one host.
+    let browser = URLSession(configuration: .ephemeral)
+    defer { browser.invalidateAndCancel() }
+    for _ in 1...4 { browser.dataTask(with: url).resume() }
+    let waiting: SQL = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted"
+    while try database.int(waiting) == 0 { usleep(5_000) }
+    for _ in 1...3 {
+      #expect(try service.answer("/readyz").status == 200 && service.answer("/metrics").status == 200)
+    }
+    #expect(try database.int(waiting) == 1)
+    try database.connection.execute("SELECT pg_advisory_unlock(7, 7)")
+    #expect(try service.answer("/").status == 200)
   }
 
   @Test("/readyz tells that files are not as applied, and that no cleanup succeeds, a line each; then that all is well")

@@ -26,14 +26,13 @@ struct HTTPRoute: Sendable {
     }
   }
 
-  /// - Parameter page: makes the page.
+  /// - Parameter page: makes the page, for all who ask for it meanwhile.
   static func statusPage(
     _ connections: RequestConnections,
     _ page: @escaping @Sendable (RetentionDatabase) throws -> StatusPage
   ) -> HTTPRoute {
-    HTTPRoute(path: "/", headers: StatusPage.headers) {
-      Answer(text: try await connections.run { try page($0).html.text })
-    }
+    let text = SharedAnswer { try await connections.run { try page($0).html.text } }
+    return HTTPRoute(path: "/", headers: StatusPage.headers) { Answer(text: try await text.value()) }
   }
 
   /// - Parameter unreadiness: a line for each reason.

@@ -11,7 +11,6 @@ final class RequestConnections: Sendable {
     case tookTooLong
   }
 
-  private static let maximumSessions = 2
   private static let maximumRequests = 32
   /// Longer than a statement may take.
   private static let patience: DispatchTimeInterval = .seconds(10)
@@ -20,10 +19,11 @@ final class RequestConnections: Sendable {
   private let idle = Mutex<[RetentionDatabase]>([])
   private let queue: OperationQueue
 
-  init(open: @escaping @Sendable () throws -> RetentionDatabase) {
+  /// - Parameter sessions: at most so many.
+  init(sessions: Int, open: @escaping @Sendable () throws -> RetentionDatabase) {
     self.open = open
     queue = OperationQueue()
-    queue.maxConcurrentOperationCount = Self.maximumSessions
+    queue.maxConcurrentOperationCount = sessions
   }
 
   /// Runs the body in one of the sessions and returns what it returns.

@@ -8,8 +8,10 @@ import Synchronization
 
 /// What `serve` runs: the scheduler, and an HTTP server that tells how the installation is.
 public final class RetentionService: Sendable {
-  /// How long one question of the status page may take; a request has its answer within ten seconds.
+  /// How long one question of the status page may take.
   private static let pagePatience: Duration = .seconds(2)
+  /// How long all of them may take; a request has its answer within ten seconds.
+  private static let pageBudget: Duration = .seconds(6)
 
   private let group: ServiceGroup
   private let logger: Logger
@@ -28,18 +30,21 @@ public final class RetentionService: Sendable {
   ) throws {
     let connections = ServiceConnections(string: try configuration.connectionString(), model: model, logger: logger)
     let interval = TimeInterval(configuration.retentionInterval.value.components.seconds)
-    let requests = RequestConnections { try connections.openForRequests() }
+    let requests = RequestConnections(sessions: 2) { try connections.openForRequests() }
+    // What a probe or a scrape asks does not wait for a page.
+    let pages = RequestConnections(sessions: 1) { try connections.openForRequests() }
     let migrator: @Sendable (RetentionDatabase) throws -> Migrator = { database in
       try Migrator(files: files, model: model, connection: database.connection, logger: logger)
     }
     let routes: [HTTPRoute] = [
       .health, .metrics(requests), .readiness(requests) { try $0.unreadiness(migrator($0), interval: interval) },
-      .statusPage(requests) { database in
+      .statusPage(pages) { database in
         let reporter = StatusReporter(
           database: database,
           model: model,
           migrator: try migrator(database),
-          patience: Self.pagePatience
+          patience: Self.pagePatience,
+          budget: Self.pageBudget
         )
         return StatusPage(try reporter.report())
       },
