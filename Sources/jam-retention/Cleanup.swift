@@ -33,10 +33,11 @@ struct Cleanup: ParsableCommand {
 
   private func progress(of database: RetentionDatabase, _ session: Session) -> CleanupProgress {
     let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
-    return CleanupProgress(of: database, style: isTerminal ? .terminal : .lines) {
-      try session.connectUnwatched()
-    } write: { text in
-      FileHandle.standardError.write(Data(text.utf8))
-    }
+    return CleanupProgress(
+      of: database,
+      style: isTerminal ? .terminal : .lines,
+      connect: session.connectUnwatched,
+      write: StandardError.write
+    )
   }
 }

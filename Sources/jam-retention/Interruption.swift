@@ -20,6 +20,8 @@ enum Interruption {
 
   /// Listens from now on.
   static func begin() {
+    // Who reads what is printed may go away; that is for whoever prints, and ends no work.
+    Foundation.signal(SIGPIPE, SIG_IGN)
     state.withLock { state in
       for signal in [SIGINT, SIGTERM] {
         let source = DispatchSource.makeSignalSource(signal: signal)

@@ -23,7 +23,7 @@ enum LastLine {
   ) {
     let arguments = CommandLine.arguments
     guard isJSON(arguments) else {
-      return FileHandle.standardError.write(Data("\(redacted(text(), arguments))\n".utf8))
+      return StandardError.write("\(redacted(text(), arguments))\n")
     }
     let logger = Logger(label: "jam-retention") { _ in LineLogHandler(format: .json, level: level) }
     let metadata = metadata().merging(["command": "\(command)"]) { $1 }

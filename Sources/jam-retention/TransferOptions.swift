@@ -19,6 +19,6 @@ struct TransferOptions: ParsableArguments {
     // A line of JSON is not told from a line of progress.
     guard !quiet, database.common.log.logFormat != .json else { return nil }
     let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
-    return TransferProgress(title, isTerminal: isTerminal) { FileHandle.standardError.write(Data($0.utf8)) }
+    return TransferProgress(title, isTerminal: isTerminal, write: StandardError.write)
   }
 }

@@ -16,7 +16,7 @@ public struct LineLogHandler: LogHandler {
   public init(
     format: LogFormat,
     level: Logger.Level,
-    write: @escaping @Sendable (String) -> Void = { FileHandle.standardError.write(Data($0.utf8)) }
+    write: @escaping @Sendable (String) -> Void = StandardError.write
   ) {
     self.format = format
     self.write = write
