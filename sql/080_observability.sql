@@ -231,13 +231,32 @@ FROM (VALUES
 LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = pg_catalog.to_regclass(e.qualified_name)
 UNION ALL
 SELECT 'last success',
-  coalesce(r.finished_at, p.installed_at) > pg_catalog.now() - interval '2 days' OR p.retention_days <= 0,
-  coalesce('last completed cleanup: ' || r.finished_at::text, 'no completed cleanup yet'),
+  l.overdue_at > pg_catalog.now() OR NOT l.is_expected,
+  coalesce('last completed cleanup: ' || l.finished_at::text, 'no completed cleanup yet')
+    || CASE WHEN l.overdue_at > pg_catalog.now() OR NOT l.is_expected THEN '' ELSE ', overdue since ' || l.overdue_at::text END,
   'Look at the latest rows of public.jam_cleanup_runs and at the scheduler.'
-FROM public.jam_retention_policy AS p
-LEFT JOIN LATERAL (
-  SELECT max(c.finished_at) AS finished_at FROM public.jam_cleanup_runs AS c WHERE c.status = 'completed' AND NOT c.dry_run
-) AS r ON true
+FROM (
+  SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
+    coalesce(s.finished_at, p.installed_at) + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
+  FROM public.jam_retention_policy AS p
+  LEFT JOIN LATERAL (
+    SELECT e.started_at, e.finished_at
+    FROM (
+      (
+        SELECT c.started_at, c.finished_at FROM public.jam_cleanup_runs AS c
+        WHERE c.status = 'completed' AND NOT c.dry_run
+        ORDER BY c.finished_at DESC LIMIT 1
+      )
+      UNION ALL
+      (
+        SELECT c.started_at, c.finished_at FROM public.jam_cleanup_runs AS c
+        WHERE c.status = 'completed' AND c.dry_run AND p.dry_run
+        ORDER BY c.id DESC LIMIT 1
+      )
+    ) AS e
+    ORDER BY e.finished_at DESC LIMIT 1
+  ) AS s ON true
+) AS l
 UNION ALL
 SELECT 'ledger backlog',
   coalesce(b.oldest > pg_catalog.now() - interval '2 days', true) AND b.entries < 10000000,
@@ -301,15 +320,33 @@ CROSS JOIN LATERAL (VALUES
 UNION ALL
 SELECT m.name, m.type, m.help, m.labels, m.value
 FROM (
-  SELECT r.started_at, r.finished_at FROM public.jam_cleanup_runs AS r
-  WHERE r.status = 'completed' AND NOT r.dry_run
-  ORDER BY r.finished_at DESC LIMIT 1
+  SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
+    coalesce(s.finished_at, p.installed_at) + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
+  FROM public.jam_retention_policy AS p
+  LEFT JOIN LATERAL (
+    SELECT e.started_at, e.finished_at
+    FROM (
+      (
+        SELECT c.started_at, c.finished_at FROM public.jam_cleanup_runs AS c
+        WHERE c.status = 'completed' AND NOT c.dry_run
+        ORDER BY c.finished_at DESC LIMIT 1
+      )
+      UNION ALL
+      (
+        SELECT c.started_at, c.finished_at FROM public.jam_cleanup_runs AS c
+        WHERE c.status = 'completed' AND c.dry_run AND p.dry_run
+        ORDER BY c.id DESC LIMIT 1
+      )
+    ) AS e
+    ORDER BY e.finished_at DESC LIMIT 1
+  ) AS s ON true
 ) AS l
-FULL JOIN (
+CROSS JOIN (
   SELECT min(r.started_at) AS started_at FROM public.jam_cleanup_runs AS r WHERE r.status = 'running'
-) AS n ON true
+) AS n
 CROSS JOIN LATERAL (VALUES
-  ('jam_cleanup_last_success_timestamp_seconds', 'gauge', 'When the last completed cleanup ended; 0: never.', '', (coalesce(extract(epoch FROM l.finished_at), 0))::double precision),
+  ('jam_cleanup_last_success_timestamp_seconds', 'gauge', 'When the last completed cleanup ended; 0: never. Dry runs count where the policy makes every run one.', '', (coalesce(extract(epoch FROM l.finished_at), 0))::double precision),
+  ('jam_cleanup_overdue_timestamp_seconds', 'gauge', 'When a cleanup is overdue unless one completes before: after two intervals; 0: never, the cleanup is disabled.', '', (CASE WHEN l.is_expected THEN extract(epoch FROM l.overdue_at) ELSE 0 END)::double precision),
   ('jam_cleanup_last_duration_seconds', 'gauge', 'How long the last completed cleanup took.', '', (coalesce(extract(epoch FROM l.finished_at - l.started_at), 0))::double precision),
   ('jam_cleanup_running_seconds', 'gauge', 'How long the cleanup that is recorded as running has lasted; 0: none. One that was killed stays until the next begins.', '', (coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - n.started_at), 0))::double precision)
 ) AS m (name, type, help, labels, value)

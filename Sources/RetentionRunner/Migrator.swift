@@ -29,6 +29,7 @@ public struct Migrator: Sendable {
   private let logger: Logger
 
   private var table: QualifiedName { names.qualified("schema_migrations") }
+  private var reader: Identifier { names.identifier("reader") }
 
   /// - Parameter files: the files; those in subfolders are optional and left out.
   /// - Throws: ``RunnerError`` when a file's header cannot be read.
@@ -57,6 +58,17 @@ public struct Migrator: Sendable {
         }
       return (migration, state)
     }
+  }
+
+  /// Whether there is a record that the role may read. Where the files were applied with `psql` alone there is none, and
+  /// ``plan()`` cannot tell what is applied.
+  func isRecorded() throws -> Bool {
+    let isReadable = try connection.query(
+      "SELECT coalesce(has_table_privilege(to_regclass($1), 'SELECT'), false) AS found",
+      table.quoted
+    ).first?.bool("found")
+    guard isReadable == true else { return false }
+    return try connection.query("SELECT EXISTS (SELECT FROM \(table)) AS found").first?.bool("found") == true
   }
 
   /// Applies what is pending or outdated and returns the names. The session's settings are what they were, afterwards.
@@ -141,6 +153,22 @@ public struct Migrator: Sendable {
       COMMENT ON TABLE \(table) IS 'The files that have been applied, with the checksum of what was applied.';
       """
     )
+    try grantRecord()
+  }
+
+  /// Lets the reader of `optional/roles.sql` read the record where that file was applied before there was one.
+  private func grantRecord() throws {
+    let isReader =
+      try connection.query(
+        """
+        SELECT has_table_privilege(r.oid, to_regclass($2), 'SELECT') AND NOT has_table_privilege(r.oid, $3::regclass, 'SELECT') AS found
+        FROM pg_roles AS r WHERE r.rolname = $1
+        """,
+        reader.name,
+        names.qualified("cleanup_runs").quoted,
+        table.quoted
+      ).first?.optionalBool("found") == true
+    if isReader { try connection.execute("GRANT SELECT ON \(table) TO \(reader)") }
   }
 
   private func refuseChanged(_ plan: [(migration: Migration, state: State)]) throws -> [(

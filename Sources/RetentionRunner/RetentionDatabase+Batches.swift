@@ -7,8 +7,10 @@ extension RetentionDatabase {
   /// Runs the body, which calls a cleanup; meanwhile every batch is an event at level debug.
   ///
   /// - Parameter onBegin: gets the run's id.
-  func reportingBatches<Result>(to onBegin: (@Sendable (Int) -> Void)?, _ body: () throws -> Result) throws -> Result {
-    guard onBegin != nil || logger.logLevel <= .debug else { return try body() }
+  func reportingBatches<Result>(
+    onBegin: @escaping @Sendable (Int) -> Void,
+    during body: () throws -> Result
+  ) throws -> Result {
     let level = try connection.query(
       "SELECT current_setting('client_min_messages') AS before, set_config('client_min_messages', 'debug1', false)"
     ).first?.string("before")
@@ -16,7 +18,7 @@ extension RetentionDatabase {
     return try connection.observingNotices { [logger] notice in
       switch notice.sqlState {
       case CleanupNotice.begin:
-        if case .stringConvertible(let id as Int)? = notice.figures["run_id"] { onBegin?(id) }
+        if case .stringConvertible(let id as Int)? = notice.figures["run_id"] { onBegin(id) }
         return true
       case CleanupNotice.batch:
         logger.debug("cleanup batch", metadata: notice.figures)

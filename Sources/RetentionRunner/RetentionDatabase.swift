@@ -3,6 +3,7 @@ import MigrationGenerator
 import Postgres
 import RetentionModel
 import SafeSQL
+import Synchronization
 
 /// The installed retention, seen through its functions and views.
 public struct RetentionDatabase: Sendable {
@@ -51,10 +52,14 @@ public struct RetentionDatabase: Sendable {
       }
     }
     let start = ContinuousClock.now
+    let begun = Mutex<Int?>(nil)
     do {
       let result = try installed {
         try reportingAnomalies {
-          try reportingBatches(to: onBegin) {
+          try reportingBatches { id in
+            begun.withLock { $0 = id }
+            onBegin?(id)
+          } during: {
             try connection.query("CALL \(names.qualified("cleanup"))($1::timestamptz, $2::boolean)", cutoff, dryRun)
           }
         }
@@ -63,9 +68,28 @@ public struct RetentionDatabase: Sendable {
       logCleanup(.info, cutoff, since: start, try row.metadata.merging(runMetadata(row.int("run_id"))) { $1 })
       return row
     } catch {
-      logCleanup(.error, cutoff, since: start, ["status": "failed", "error": "\(error)"])
+      let end = endOfRun(begun.withLock { $0 }, error)
+      logCleanup(end.isFailure ? .error : .warning, cutoff, since: start, end.metadata)
       throw error
     }
+  }
+
+  /// What became of a run whose call has thrown: its status and counts, as far as they can be read. One that was cut off has
+  /// no end on record yet.
+  private func endOfRun(_ id: Int?, _ error: any Error) -> (isFailure: Bool, metadata: Logger.Metadata) {
+    let cause = error as? PostgresError
+    let wasCutOff = cause?.kind == .connection || cause?.sqlState == "57014"
+    var metadata: Logger.Metadata = ["status": wasCutOff ? "interrupted" : "failed"]
+    if let id {
+      metadata["run_id"] = .stringConvertible(id)
+      let runs = names.qualified("cleanup_runs")
+      let record = try? connection.query("SELECT * FROM \(runs) WHERE id = $1", id).first?.metadata
+      let told = ["deleted_", "freed_", "busy_", "archived_", "purged_", "dry_run"]
+      metadata.merge((record ?? [:]).filter { name, _ in told.contains(where: name.hasPrefix) }) { $1 }
+      if let status = record?["status"], status != "running" { metadata["status"] = status }
+    }
+    metadata["error"] = "\(error)"
+    return (!wasCutOff, metadata)
   }
 
   private func logCleanup(

@@ -18,7 +18,11 @@ struct Session: Sendable {
 
   /// A connection that a signal leaves alone: nothing hangs on its statements.
   func connectUnwatched() throws -> Connection {
-    try Connection(configuration.connectionString(), logger: logger)
+    let connection = try Connection(configuration.connectionString(), logger: logger)
+    if configuration.retentionInterval.isSet {
+      try connection.expectCleanup(every: configuration.retentionInterval.value)
+    }
+    return connection
   }
 
   /// The blobs, for commands that move them; a signal ends those by their task.

@@ -17,12 +17,17 @@ struct CommandStore {
   }
 
   init() throws {
-    database = try CommandDatabase()
+    try self.init(CommandDatabase())
+    try database.succeed("migrate", "up")
+  }
+
+  /// A store for a database that has the retention, or gets it.
+  init(_ database: CommandDatabase) throws {
+    self.database = database
     folder = try TemporaryFolder()
     for name in ["objects", "uploads"] {
       try FileManager.default.createDirectory(atPath: "\(directory)/\(name)", withIntermediateDirectories: true)
     }
-    try database.succeed("migrate", "up")
   }
 
   func start(_ arguments: [String], shell: String = "", input: Data = Data()) throws -> Command {

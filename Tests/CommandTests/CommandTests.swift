@@ -258,6 +258,52 @@ import Testing
     #expect((event["error"] as? String)?.contains("22023") == true)
   }
 
+  @Test("One that fails on its way is logged with its number and with what it had deleted")
+  func laterFailure() throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    try database.putExpiredBlob()
+    try database.connection.execute(
+      """
+      INSERT INTO jam_services (id, owner, code_hash) VALUES ('00000000-0000-0000-0000-000000000001', '', '');
+      INSERT INTO jam_work_packages (id, service_id, created_at)
+      VALUES (gen_random_uuid(), '00000000-0000-0000-0000-000000000001', now() - interval '60 days');
+      CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+      CREATE TRIGGER refuse BEFORE DELETE ON jam_preimages FOR EACH ROW EXECUTE FUNCTION refuse()
+      """
+    )
+    let result = try database.run("cleanup", "--log-format", "json")
+    let event = try #require(objects(result.errorLines).first { $0["event"] as? String == "cleanup" })
+    #expect(result.status == 1 && event["level"] as? String == "error" && event["status"] as? String == "failed")
+    #expect(event["run_id"] as? Int == 1 && event["deleted_packages"] as? Int == 1)
+    #expect(event["deleted_preimages"] as? Int == 0 && (event["error"] as? String)?.contains("not this one") == true)
+  }
+
+  @Test(
+    "Where no log can be written, a cleanup does its work all the same: a full disk, a reader that has gone",
+    arguments: ["exec 2>/dev/full", "mkfifo \"$PIPE\"; exec 3<>\"$PIPE\" 2>\"$PIPE\" 3<&-"]
+  )
+  func lostLog(shell: String) throws {
+    let database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    try database.putExpiredBlob()
+    let folder = try TemporaryFolder()
+    let result = try Command(
+      ["cleanup", "--log-level", "debug"],
+      environment: ["RUNTIME_JAM_PG_DSN": database.connectionString, "PIPE": "\(folder.path)/pipe"],
+      shell: shell
+    ).end()
+    #expect(result.status == 0 && result.error.isEmpty)
+    #expect(try database.int("SELECT deleted_preimages FROM jam_cleanup_runs WHERE status = 'completed'") == 1)
+    // What fails is told by its exit code then.
+    let failing = try Command(
+      ["cleanup", "--cutoff", "infinity"],
+      environment: ["RUNTIME_JAM_PG_DSN": database.connectionString, "PIPE": "\(folder.path)/other"],
+      shell: shell
+    ).end()
+    #expect(failing.status == 1)
+  }
+
   @Test("metrics --output replaces the file; a folder that is not there is an error that names it")
   func metrics() throws {
     let database = try CommandDatabase()

@@ -34,7 +34,10 @@ final class RunningService {
   }
 
   /// Waits for its end.
-  func end() throws -> Command.Result { try command.end() }
+  func end(_ location: SourceLocation = #_sourceLocation) throws -> Command.Result {
+    try eventually("the service's end", location, isSo: { !command.isRunning })
+    return try command.end()
+  }
 
   /// The events of one name until now.
   func events(_ name: String) throws -> [[String: Any]] {
@@ -52,13 +55,13 @@ final class RunningService {
     where condition: ([String: Any]) -> Bool = { _ in true },
     _ location: SourceLocation = #_sourceLocation
   ) throws -> [String: Any] {
-    while true {
+    try eventually("event \(count) \"\(event)\"", location) {
       let hasEnded = !command.isRunning
       let found = try events(event).filter(condition)
       if found.count >= count { return found[count - 1] }
       let log = try command.errorSoFar()
       try #require(!hasEnded, "it ended: \(log)", sourceLocation: location)
-      usleep(10_000)
+      return nil
     }
   }
 
@@ -98,10 +101,10 @@ final class RunningService {
   }
 
   /// Waits until a path is answered with this status, and returns the text.
-  func wait(for status: Int, at path: String) throws -> String {
-    while true {
-      if let answer = try ask(path, method: "GET"), answer.status == status { return answer.text }
-      usleep(10_000)
+  func wait(for status: Int, at path: String, _ location: SourceLocation = #_sourceLocation) throws -> String {
+    try eventually("\(status) at \(path)", location) {
+      let answer = try ask(path, method: "GET")
+      return answer?.status == status ? answer?.text : nil
     }
   }
 }

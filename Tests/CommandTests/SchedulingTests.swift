@@ -50,6 +50,20 @@ import Yams
     #expect(try !ChildProcess.run(["systemd-analyze", "verify", broken]).error.isEmpty)
   }
 
+  @Test("The unit of the service is what systemd takes")
+  func systemdService() throws {
+    let unit = try block("jam-retention.service")
+    #expect(unit.contains("ExecStart=/usr/local/bin/jam-retention serve "))
+    guard try ChildProcess.run(["sh", "-c", "command -v systemd-analyze"]).status == 0 else { return }
+    let folder = try TemporaryFolder()
+    let path = try folder.write(
+      "jam-retention.service",
+      unit.replacing("/usr/local/bin/jam-retention", with: "/bin/true")
+    )
+    let result = try ChildProcess.run(["systemd-analyze", "verify", path])
+    #expect(result.status == 0 && result.error.isEmpty, "\(result.error)")
+  }
+
   @Test("The CronJob is well-formed, and calls a cleanup")
   func kubernetes() throws {
     let job = try #require(Yams.load(yaml: block("kind: CronJob")) as? [String: Any])

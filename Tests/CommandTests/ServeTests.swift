@@ -37,8 +37,29 @@ import Testing
   }
 
   private func waitForBatches(_ count: Int) throws {
-    while try database.int("SELECT coalesce(max(batches), 0) FROM jam_cleanup_runs WHERE status = 'running'") < count {
-      usleep(5_000)
+    try eventually("batch \(count)") {
+      try database.int("SELECT coalesce(max(batches), 0) FROM jam_cleanup_runs WHERE status = 'running'") >= count
+    }
+  }
+
+  /// Holds a table, so that everybody else waits for it, until the body returns.
+  private func locking<Result>(_ table: String, _ body: () throws -> Result) throws -> Result {
+    let holder = try Connection(ConnectionString(database.connectionString))
+    defer { holder.close() }
+    try holder.execute("BEGIN; LOCK TABLE \(raw: table)")
+    return try body()
+  }
+
+  /// Waits until somebody waits for a table, for so long at least.
+  private func waitForWaiter(_ table: String, seconds: Int = 0) throws {
+    try eventually("a statement that waits for \(table)") {
+      try database.int(
+        """
+        SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE NOT l.granted AND l.relation = to_regclass(\(literal: table))
+          AND a.query_start < clock_timestamp() - make_interval(secs => \(seconds))
+        """
+      ) > 0
     }
   }
 
@@ -58,12 +79,16 @@ import Testing
     try second.wait(for: "standing by")
     first.send(SIGKILL)
     var counters: [[String: Double]] = []
-    while try second.events("cleanup").isEmpty {
-      let text = try second.answer("/metrics").text
-      counters.append(Self.counters(text))
-      usleep(20_000)
+    func readCounters() throws {
+      let answer = try second.answer("/metrics")
+      #expect(answer.status == 200, "\(answer.text)")
+      counters.append(Self.counters(answer.text))
     }
-    counters.append(Self.counters(try second.answer("/metrics").text))
+    try eventually("the end of the second run") {
+      try readCounters()
+      return try !second.events("cleanup").isEmpty
+    }
+    try readCounters()
     for (before, after) in zip(counters, counters.dropFirst()) {
       for (name, value) in before { #expect(after[name, default: -1] >= value, "\(name)") }
     }
@@ -91,7 +116,7 @@ import Testing
   func once() throws {
     try submitExpired(3, pause: "0")
     let services = try [RunningService(database.connectionString), RunningService(database.connectionString)]
-    while try statuses() != ["completed"] { usleep(10_000) }
+    try eventually("the one run") { try statuses() == ["completed"] }
     let leader = try services[0].events("leadership gained").isEmpty ? 1 : 0
     try services[1 - leader].wait(for: "standing by")
     try services[leader].wait(for: "next cleanup")
@@ -141,10 +166,10 @@ import Testing
   func terminateInPause() throws {
     try submitExpired(pause: "1 minute")
     let service = try RunningService(database.connectionString)
-    while try database.int(
-      "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-    ) == 0 {
-      usleep(5_000)
+    try eventually("the pause") {
+      try database.int(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+      ) > 0
     }
     service.send(SIGTERM)
     #expect(try service.end().status == 0)
@@ -152,7 +177,75 @@ import Testing
     #expect(run["status"] == "interrupted" && run["batches"] == "0")
   }
 
+  @Test(
+    "Nor for a statement that has nothing to lose: the schedule's, a fold, a sweep, a dry run that counts",
+    arguments: ["jam_cleanup_runs", "jam_unresolved_references", "jam_blob_deletions", "jam_preimages"]
+  )
+  func terminateStalled(table: String) throws {
+    let store = try CommandStore(database)
+    try submitExpired(3, pause: "0")
+    try database.connection.execute("UPDATE jam_retention_policy SET dry_run = true")
+    try locking(table) {
+      let service = try RunningService(database.connectionString, environment: store.environment)
+      try waitForWaiter(table)
+      service.send(SIGTERM)
+      #expect(try service.end().status == 0)
+      #expect(try service.events("service stopped").count == 1)
+      for event in ["fold failed", "sweep failed", "schedule not readable", "leadership lost"] {
+        #expect(try service.events(event).isEmpty, "\(event)")
+      }
+    }
+    #expect(try database.int("SELECT count(*) FROM jam_work_packages") == 3)
+    try expectLaw()
+  }
+
+  @Test("Nor for an object store that does not answer; the deletion comes again")
+  func terminateStalledStore() throws {
+    let store = try SilentServer()
+    try database.connection.execute(
+      "INSERT INTO jam_blob_deletions (hash, generation, size) VALUES (repeat('a', 64), 0, 3)"
+    )
+    let service = try RunningService(
+      database.connectionString,
+      environment: [
+        "RUNTIME_JAM_BLOB_STORE_ENDPOINT": "http://127.0.0.1:\(store.port)", "RUNTIME_JAM_BLOB_STORE_BUCKET": "bucket",
+        "RUNTIME_JAM_BLOB_STORE_ACCESS_KEY": "a", "RUNTIME_JAM_BLOB_STORE_SECRET_KEY": "s",
+      ]
+    )
+    try eventually("a request") { store.hasConnection }
+    try service.wait(for: "next cleanup")
+    service.send(SIGTERM)
+    #expect(try service.end().status == 0)
+    #expect(try service.events("sweep failed").isEmpty && service.events("service stopped").count == 1)
+    #expect(try database.int("SELECT count(*) FROM jam_blob_deletions") == 1)
+  }
+
   // MARK: The schedule
+
+  @Test("Beside a cleanup that has no record yet, it looks again now and then, not at once")
+  func besideUnrecorded() throws {
+    try submitExpired(1, pause: "0")
+    try database.connection.execute("UPDATE jam_retention_policy SET max_delete_fraction = 1")
+    var byHand: Command?
+    let service = try locking("jam_preimages") {
+      byHand = try Command(["cleanup"], environment: ["RUNTIME_JAM_PG_DSN": database.connectionString])
+      try waitForWaiter("jam_preimages")
+      let service = try RunningService(database.connectionString)
+      try service.wait(for: "cleanup", count: 2)
+      return service
+    }
+    #expect(try byHand?.end().status == 0)
+    try service.wait(for: "next cleanup")
+    #expect(try statuses().filter { $0 == "completed" }.count == 1)
+    #expect(
+      try database.int(
+        """
+        SELECT count(*) FROM jam_cleanup_runs AS a JOIN jam_cleanup_runs AS b ON b.id = a.id + 1
+        WHERE a.status = 'skipped' AND b.status = 'skipped' AND b.started_at < a.started_at + interval '4 s'
+        """
+      ) == 0
+    )
+  }
 
   @Test("A run that was missed is made up once, and not again by the next start; each batch is an event")
   func missed() throws {
@@ -242,6 +335,35 @@ import Testing
     #expect(try service.wait(for: "refcount anomaly")["hash"] as? String == hash)
   }
 
+  @Test("No limit for people's statements ends a sweep")
+  func sweepWithoutLimit() throws {
+    let store = try CommandStore(database)
+    try database.connection.execute(
+      """
+      DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET statement_timeout = 1000', current_database()); END $$
+      """
+    )
+    try locking("jam_blob_uploads") {
+      let service = try RunningService(database.connectionString, environment: store.environment)
+      try waitForWaiter("jam_blob_uploads", seconds: 2)
+      #expect(try service.events("sweep failed").isEmpty)
+    }
+  }
+
+  @Test("It removes what uploads have left that died, though no object is to be deleted")
+  func deadUploads() throws {
+    let store = try CommandStore(database)
+    let file = "\(store.directory)/uploads/preimages%2F\(String(repeating: "a", count: 64))~1"
+    try Data("abc".utf8).write(to: URL(filePath: file))
+    try FileManager.default.setAttributes(
+      [.modificationDate: Date.now.addingTimeInterval(-172_800)],
+      ofItemAtPath: file
+    )
+    let service = try RunningService(database.connectionString, environment: store.environment)
+    #expect(try service.wait(for: "unfinished uploads removed")["count"] as? Int == 1)
+    #expect(try store.names("uploads").isEmpty)
+  }
+
   // MARK: HTTP
 
   @Test("GET and HEAD of what there is; 404 and 405 of what there is not")
@@ -320,14 +442,38 @@ import Testing
     let service = try RunningService(database.connectionString)
     try service.wait(for: "next cleanup")
     #expect(try statuses() == ["refused"])
+    let refused = try #require(service.events("cleanup").first)
+    #expect(refused["level"] as? String == "error" && refused["status"] as? String == "refused")
+    #expect(refused["run_id"] as? Int == 1 && refused["deleted_packages"] as? Int == 0)
     let lines = try service.wait(for: 503, at: "/readyz").split(separator: "\n")
     #expect(lines.count == 2 && lines[0].hasPrefix("migrations: not as applied: 070_cleanup.sql;"))
-    #expect(lines[1] == "last success: no cleanup has completed for two intervals, none yet")
+    #expect(lines[1].hasPrefix("last success: no completed cleanup yet, overdue since 20"))
     try database.connection.execute("UPDATE jam_retention_policy SET max_delete_fraction = NULL")
     try database.succeed("migrate", "up")
     #expect(try service.wait(for: 503, at: "/readyz").hasPrefix("last success"))
     try database.succeed("cleanup")
     #expect(try service.wait(for: 200, at: "/readyz") == "ready\n")
+  }
+
+  @Test("Where the files were applied with psql there is no record of them, and /readyz does without")
+  func unrecorded() throws {
+    try database.connection.execute("DELETE FROM jam_schema_migrations")
+    let service = try RunningService(database.connectionString)
+    try service.wait(for: "next cleanup")
+    #expect(try service.answer("/readyz").text == "ready\n")
+    try database.connection.execute("DROP TABLE jam_schema_migrations")
+    #expect(try service.answer("/readyz").text == "ready\n")
+  }
+
+  @Test("What somebody can act on is said in the answer, and logged")
+  func reason() throws {
+    let empty = try CommandDatabase()
+    let service = try RunningService(empty.connectionString)
+    let text = try service.wait(for: 503, at: "/metrics")
+    #expect(text.hasPrefix("database: the retention is not installed in schema public") && text.contains("migrate up"))
+    let event = try service.wait(for: "request failed")
+    #expect(event["level"] as? String == "warning" && event["path"] as? String == "/metrics")
+    #expect((event["error"] as? String)?.hasPrefix("the retention is not installed in schema public") == true)
   }
 
   @Test("An address in use is an error before anything is done")
@@ -356,9 +502,10 @@ import Testing
 
   @Test("A host that is unknown is named")
   func unknownHost() throws {
-    let result = try database.run("serve", "--listen", "no-such-host.invalid:80")
+    // An empty label is in no name, so that no name server is asked for it.
+    let result = try database.run("serve", "--listen", "no-such-host..invalid:80")
     #expect(result.status == 1 && result.errorLines.count == 1)
-    #expect(result.error.contains("cannot listen on no-such-host.invalid:80: Name or service not known"))
+    #expect(result.error.contains("cannot listen on no-such-host..invalid:80: Name or service not known"))
   }
 
   @Test("A time of day that the interval cannot keep is refused")

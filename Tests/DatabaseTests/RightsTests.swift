@@ -134,6 +134,18 @@ import Testing
     }
   }
 
+  @Test("A reader reads the record of the files, though it came after the roles")
+  func record() throws {
+    try withRoles(.immediate) { database in
+      try database.connection.execute("DROP TABLE jam_schema_migrations")
+      #expect(try !database.migrate().isEmpty)
+      try database.connection.execute("SET ROLE jam_reader")
+      #expect(try database.int("SELECT count(*) FROM jam_schema_migrations") > 0)
+      let migrator = try database.migrator()
+      #expect(try migrator.isRecorded() && database.retention.unreadiness(migrator).isEmpty)
+    }
+  }
+
   @Test(
     "A hostile search_path, temporary tables, functions and operators of the caller are not reached",
     arguments: RefcountingMode.allCases

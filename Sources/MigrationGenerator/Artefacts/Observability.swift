@@ -107,23 +107,55 @@ extension RetentionSchema {
     )
   }
 
+  /// The one rule of success: a run that has completed, and that deletes unless the policy makes every run a dry run. It is
+  /// overdue when there was none for two intervals and a minute, since the installation where there is none at all.
+  private var lastSuccess: SQL {
+    let interval: SQL =
+      "coalesce(nullif(pg_catalog.current_setting(\(literal: CleanupInterval.setting), true), '')::interval, interval '1 day')"
+    return """
+      SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
+        coalesce(s.finished_at, p.installed_at) + 2 * \(interval) + interval '1 minute' AS overdue_at
+      FROM \(policy) AS p
+      LEFT JOIN LATERAL (
+        SELECT e.started_at, e.finished_at
+        FROM (
+          (
+            SELECT c.started_at, c.finished_at FROM \(runs) AS c
+            WHERE c.status = 'completed' AND NOT c.dry_run
+            ORDER BY c.finished_at DESC LIMIT 1
+          )
+          UNION ALL
+          (
+            SELECT c.started_at, c.finished_at FROM \(runs) AS c
+            WHERE c.status = 'completed' AND c.dry_run AND p.dry_run
+            ORDER BY c.id DESC LIMIT 1
+          )
+        ) AS e
+        ORDER BY e.finished_at DESC LIMIT 1
+      ) AS s ON true
+      """
+  }
+
   private var runsNow: MetricSource {
     MetricSource(
       from: """
         (
-          SELECT r.started_at, r.finished_at FROM \(runs) AS r
-          WHERE r.status = 'completed' AND NOT r.dry_run
-          ORDER BY r.finished_at DESC LIMIT 1
+          \(lastSuccess)
         ) AS l
-        FULL JOIN (
+        CROSS JOIN (
           SELECT min(r.started_at) AS started_at FROM \(runs) AS r WHERE r.status = 'running'
-        ) AS n ON true
+        ) AS n
         """,
       metrics: [
         gauge(
           "cleanup_last_success_timestamp_seconds",
-          "When the last completed cleanup ended; 0: never.",
+          "When the last completed cleanup ended; 0: never. Dry runs count where the policy makes every run one.",
           "coalesce(extract(epoch FROM l.finished_at), 0)"
+        ),
+        gauge(
+          "cleanup_overdue_timestamp_seconds",
+          "When a cleanup is overdue unless one completes before: after two intervals; 0: never, the cleanup is disabled.",
+          "CASE WHEN l.is_expected THEN extract(epoch FROM l.overdue_at) ELSE 0 END"
         ),
         gauge(
           "cleanup_last_duration_seconds",
@@ -371,13 +403,13 @@ extension RetentionSchema {
       LEFT JOIN pg_catalog.pg_index AS i ON i.indexrelid = pg_catalog.to_regclass(e.qualified_name)
       UNION ALL
       SELECT 'last success',
-        coalesce(r.finished_at, p.installed_at) > pg_catalog.now() - interval '2 days' OR p.retention_days <= 0,
-        coalesce('last completed cleanup: ' || r.finished_at::text, 'no completed cleanup yet'),
+        l.overdue_at > pg_catalog.now() OR NOT l.is_expected,
+        coalesce('last completed cleanup: ' || l.finished_at::text, 'no completed cleanup yet')
+          || CASE WHEN l.overdue_at > pg_catalog.now() OR NOT l.is_expected THEN '' ELSE ', overdue since ' || l.overdue_at::text END,
         \(literal: "Look at the latest rows of \(runs.quoted) and at the scheduler.")
-      FROM \(policy) AS p
-      LEFT JOIN LATERAL (
-        SELECT max(c.finished_at) AS finished_at FROM \(runs) AS c WHERE c.status = 'completed' AND NOT c.dry_run
-      ) AS r ON true
+      FROM (
+        \(lastSuccess)
+      ) AS l
       UNION ALL
       SELECT 'ledger backlog',
         coalesce(b.oldest > pg_catalog.now() - interval '2 days', true) AND b.entries < 10000000,

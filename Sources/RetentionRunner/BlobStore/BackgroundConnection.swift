@@ -6,6 +6,9 @@ import SafeSQL
 
 /// A connection for asynchronous code. Its calls block, so they run one after the other on a queue of their own.
 final class BackgroundConnection: Sendable {
+  /// How long a call that is given up may take to come back.
+  private static let grace: DispatchTimeInterval = .seconds(5)
+
   private let connection: Connection
   private let queue = DispatchQueue(label: "jam-retention.connection")
 
@@ -13,17 +16,21 @@ final class BackgroundConnection: Sendable {
     self.connection = connection
   }
 
-  /// Opens a connection, which can take as long as libpq waits for a server that does not answer.
+  /// Opens a connection, which can take as long as libpq waits for a server that does not answer; a task that is cancelled
+  /// does not wait for it.
   static func open(_ connect: @escaping @Sendable () throws -> Connection) async throws -> BackgroundConnection {
-    try await withCheckedThrowingContinuation { continuation in
-      DispatchQueue.global().async {
-        continuation.resume(with: Result { BackgroundConnection(try connect()) })
-      }
+    let answer = FirstAnswer<BackgroundConnection>()
+    DispatchQueue.global().async { answer.give(Result { BackgroundConnection(try connect()) }) }
+    return try await withTaskCancellationHandler {
+      try await answer.value()
+    } onCancel: {
+      answer.give(.failure(CancellationError()))
     }
   }
 
   deinit {
-    connection.close()
+    // Behind a call that was given up and is not back yet.
+    queue.async { [connection] in connection.close() }
   }
 
   /// Runs calls on the connection, and returns what they return.
@@ -34,6 +41,21 @@ final class BackgroundConnection: Sendable {
     }
   }
 
+  /// Runs calls that leave nothing half done when they are given up, as they are when the task is cancelled: then the
+  /// connection refuses every later one. A server that does not even answer to that is not waited for.
+  func runUntilCancelled<Value: Sendable>(_ body: @escaping @Sendable (Connection) throws -> Value) async throws
+    -> Value
+  {
+    let answer = FirstAnswer<Value>()
+    queue.async { [connection] in answer.give(Result { try body(connection) }) }
+    return try await withTaskCancellationHandler {
+      try await answer.value()
+    } onCancel: {
+      interrupt()
+      DispatchQueue.global().asyncAfter(deadline: .now() + Self.grace) { answer.give(.failure(CancellationError())) }
+    }
+  }
+
   /// Gives up the call that runs, and refuses every later one.
   func interrupt() {
     Thread { [connection] in connection.interrupt() }.start()
@@ -41,6 +63,11 @@ final class BackgroundConnection: Sendable {
 
   func query(_ sql: SQL, _ parameters: (any Sendable & ParameterConvertible)...) async throws -> [Row] {
     try await run { try $0.query(sql, parameters: parameters).rows }
+  }
+
+  /// ``query(_:_:)`` as ``runUntilCancelled(_:)`` runs it.
+  func queryUntilCancelled(_ sql: SQL, _ parameters: (any Sendable & ParameterConvertible)...) async throws -> [Row] {
+    try await runUntilCancelled { try $0.query(sql, parameters: parameters).rows }
   }
 
   /// The values of a query with one column, one at a time in memory. A stream that is not read to its end must be

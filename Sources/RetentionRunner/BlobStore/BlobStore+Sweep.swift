@@ -28,16 +28,24 @@ extension BlobStore {
   /// - Throws: `PostgresError`; what the store refuses is counted and comes again.
   public func sweep(limit: Int? = nil, isDryRun: Bool = false, progress: TransferProgress? = nil) async throws -> Sweep
   {
-    let connection = try await connection()
-    var sweep = Sweep()
-    if isDryRun {
-      sweep.deleted = try await due(limit, on: connection)
+    guard !isDryRun else {
+      var sweep = Sweep()
+      sweep.deleted = try await dueDeletions(limit)
       return sweep
     }
+    var sweep = try await sweepDeletions(limit: limit, progress: progress)
+    sweep.unfinishedUploads = try await removeUnfinishedUploads()
+    return sweep
+  }
+
+  /// Deletes the objects that are queued for deletion and due. What was claimed when the task is cancelled comes again.
+  func sweepDeletions(limit: Int?, progress: TransferProgress? = nil) async throws -> Sweep {
+    let connection = try await connection()
+    var sweep = Sweep()
     var left = limit ?? .max
     while left > 0 {
       try Task.checkCancellation()
-      let claimed = try await connection.query(
+      let claimed = try await connection.queryUntilCancelled(
         "SELECT deletion_id, object_key, size FROM \(names.qualified("blob_deletions_claim"))($1::integer)",
         min(left, Self.sweepBatch)
       )
@@ -45,23 +53,29 @@ extension BlobStore {
       left -= claimed.count
       try await delete(claimed, into: &sweep, progress, on: connection)
     }
+    sweep.waiting =
+      try await connection.queryUntilCancelled("SELECT count(*) AS n FROM \(names.qualified("blob_deletions"))").first?
+      .int("n") ?? 0
+    return sweep
+  }
+
+  /// Removes what uploads in parts have left that died, and returns how many there were. Each call lists them all.
+  func removeUnfinishedUploads() async throws -> Int {
     do {
-      sweep.unfinishedUploads = try await objects.removeUnfinishedUploads(
+      return try await objects.removeUnfinishedUploads(
         prefix: prefix,
         begunBefore: Date(timeIntervalSinceNow: -Self.unfinishedUploadAge)
       )
     } catch let error as ObjectStoreError {
       // Not every store has uploads in parts; they only cost space.
       logger.debug("unfinished uploads could not be removed: \(error)")
+      return 0
     }
-    sweep.waiting =
-      try await connection.query("SELECT count(*) AS n FROM \(names.qualified("blob_deletions"))").first?
-      .int("n") ?? 0
-    return sweep
   }
 
-  private func due(_ limit: Int?, on connection: BackgroundConnection) async throws -> TransferProgress.Amount {
-    let rows = try await connection.query(
+  /// What a sweep would delete now, of at most so many objects.
+  func dueDeletions(_ limit: Int?) async throws -> TransferProgress.Amount {
+    let rows = try await connection().queryUntilCancelled(
       """
       SELECT count(*) AS count, coalesce(sum(d.size), 0)::bigint AS bytes
       FROM (
@@ -95,10 +109,10 @@ extension BlobStore {
       for id in ids.values { errors[id] = "\(error)" }
     }
     let done = ids.values.filter { errors[$0] == nil }.sorted()
-    _ = try await connection.query("SELECT \(names.qualified("blob_deletions_done"))($1::bigint[])", done)
+    _ = try await connection.queryUntilCancelled("SELECT \(names.qualified("blob_deletions_done"))($1::bigint[])", done)
     for (error, failed) in Dictionary(grouping: errors.keys, by: { errors[$0] ?? "" }) {
       logger.warning("objects not deleted", metadata: ["count": "\(failed.count)", "error": "\(error)"])
-      _ = try await connection.query(
+      _ = try await connection.queryUntilCancelled(
         "SELECT \(names.qualified("blob_deletions_failed"))($1::bigint[], $2)",
         failed.sorted(),
         error

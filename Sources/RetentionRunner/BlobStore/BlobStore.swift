@@ -24,7 +24,7 @@ public struct BlobStore: Sendable {
   private let hasBinaryKey: Bool
   /// Whether the table has the column in which JAM notes who has put a blob.
   let hasUploader: Bool
-  private let connect: @Sendable () throws -> Connection
+  private var connect: @Sendable () throws -> Connection
 
   /// - Parameters:
   ///   - objects: where objects are; a failure: why there is no store, which matters only to blobs that are in it.
@@ -46,6 +46,13 @@ public struct BlobStore: Sendable {
     let columns = model.tables.first { $0.name == model.blobs.table }?.columns ?? []
     hasBinaryKey = columns.contains { $0.name == model.blobs.key && $0.type == "bytea" }
     hasUploader = columns.contains { $0.name == "uploader" && $0.type == "text" }
+  }
+
+  /// The same blobs, reached through connections of another kind.
+  func connecting(_ connect: @escaping @Sendable () throws -> Connection) -> BlobStore {
+    var store = self
+    store.connect = connect
+    return store
   }
 
   func connection() async throws -> BackgroundConnection {

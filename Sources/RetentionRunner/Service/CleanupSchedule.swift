@@ -16,13 +16,15 @@ struct CleanupSchedule: Equatable, Sendable {
   /// The moment from which on a run is due. A run that was missed is made up once, since only the last one counts.
   ///
   /// - Parameters:
-  ///   - earliest: before it nothing is due: the service's start-up and its jitter.
-  func dueTime(after history: CleanupHistory, earliest: Date) -> Date {
-    var due = earliest
+  ///   - start: when the service was started; before it nothing is due.
+  ///   - jitter: how long a run waits that is due at that moment.
+  func dueTime(after history: CleanupHistory, start: Date, jitter: TimeInterval) -> Date {
+    var due = start.addingTimeInterval(jitter)
     if let last = history.lastStart {
-      due = max(due, nextRegular(after: last))
+      let regular = nextRegular(after: last)
+      if regular > start { due = regular }
     } else if let time, history.attempts == 0 {
-      due = Self.first(time.seconds, every: Self.step(interval), after: earliest)
+      due = Self.first(time.seconds, every: Self.step(interval), after: start)
     }
     if let attempt = history.lastAttempt { due = max(due, attempt.addingTimeInterval(retryDelay(history.attempts))) }
     return due

@@ -1,3 +1,4 @@
+import Logging
 import Postgres
 
 /// One path of the service's HTTP server. All are read-only.
@@ -41,12 +42,7 @@ struct HTTPRoute: Sendable {
     _ unreadiness: @escaping @Sendable (RetentionDatabase) throws -> [String]
   ) -> HTTPRoute {
     HTTPRoute(path: "/readyz", headers: plainText) {
-      let reasons: [String]
-      do {
-        reasons = try await connections.run(unreadiness)
-      } catch {
-        reasons = ["database: \(Self.reason(error))"]
-      }
+      let reasons = try await connections.run(unreadiness)
       return Answer(
         isWell: reasons.isEmpty,
         text: (reasons.isEmpty ? ["ready"] : reasons).joined(separator: "\n") + "\n"
@@ -61,7 +57,18 @@ struct HTTPRoute: Sendable {
     case RequestConnections.Refusal.tookTooLong: "did not answer in time"
     case let error as PostgresError where error.kind == .connection: "cannot be reached"
     case let error as PostgresError: "a query failed, SQLSTATE \(error.sqlState ?? "unknown")"
+    // It is written for whoever can act on it.
+    case let error as RunnerError: "\(error)"
     default: "a query failed"
+    }
+  }
+
+  /// How much an error matters to the log: that the database is away is told once, by who works with it.
+  static func level(of error: any Error) -> Logger.Level {
+    switch error {
+    case is RequestConnections.Refusal: .debug
+    case let error as PostgresError where error.kind == .connection: .debug
+    default: .warning
     }
   }
 }

@@ -4,6 +4,7 @@ import Hummingbird
 import Logging
 import NIOCore
 import ServiceLifecycle
+import Synchronization
 
 /// Answers the routes, to GET and HEAD.
 struct HTTPServer: Service {
@@ -19,6 +20,7 @@ struct HTTPServer: Service {
   func run() async throws {
     // What the libraries log are no events of ours.
     let silence = Logger(label: "http") { _ in SwiftLogNoOpLogHandler() }
+    let isListening = Atomic(false)
     let application = Application(
       responder: Responder(routes: Dictionary(routes.map { ($0.path, $0) }) { $1 }, logger: logger),
       server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
@@ -29,15 +31,14 @@ struct HTTPServer: Service {
       onServerRunning: { channel in
         let port = channel.localAddress?.port ?? address.port
         logger.info("http listening", metadata: ["address": "\(ListenAddress(host: address.host, port: port))"])
+        isListening.store(true, ordering: .relaxed)
         onListening()
       },
       logger: silence
     )
     do {
       try await application.run()
-    } catch is CancellationError {
-      throw CancellationError()
-    } catch {
+    } catch  where !(error is CancellationError || isListening.load(ordering: .relaxed)) {
       throw RunnerError("cannot listen on \(address): \(Self.reason(error)); choose another address with --listen")
     }
   }
@@ -72,7 +73,8 @@ struct HTTPServer: Service {
         let answer = try await route.answer()
         return respond(answer.isWell ? .ok : .serviceUnavailable, answer.text, route.headers)
       } catch {
-        logger.debug("request failed", metadata: ["path": "\(route.path)", "error": "\(error)"])
+        let level = HTTPRoute.level(of: error)
+        logger.log(level: level, "request failed", metadata: ["path": "\(route.path)", "error": "\(error)"])
         return respond(.serviceUnavailable, "database: \(HTTPRoute.reason(error))\n")
       }
     }

@@ -29,17 +29,16 @@ final class RequestConnections: Sendable {
   /// Runs the body in one of the sessions and returns what it returns.
   func run<Value: Sendable>(_ body: @escaping @Sendable (RetentionDatabase) throws -> Value) async throws -> Value {
     guard queue.operationCount < Self.maximumRequests else { throw Refusal.tooManyRequests }
-    return try await withCheckedThrowingContinuation { continuation in
-      let answer = FirstAnswer(continuation)
-      queue.addOperation { [self] in
-        // Nobody waits for it any more.
-        guard !answer.isGiven else { return }
-        answer.give(Result { try inSession(body) })
-      }
-      DispatchQueue.global().asyncAfter(deadline: .now() + Self.patience) {
-        answer.give(.failure(Refusal.tookTooLong))
-      }
+    let answer = FirstAnswer<Value>()
+    queue.addOperation { [self] in
+      // Nobody waits for it any more.
+      guard !answer.isGiven else { return }
+      answer.give(Result { try inSession(body) })
     }
+    DispatchQueue.global().asyncAfter(deadline: .now() + Self.patience) {
+      answer.give(.failure(Refusal.tookTooLong))
+    }
+    return try await answer.value()
   }
 
   private func inSession<Value>(_ body: (RetentionDatabase) throws -> Value) throws -> Value {
@@ -65,24 +64,5 @@ final class RequestConnections: Sendable {
     }
     idle.withLock { $0.append(session) }
     return value
-  }
-}
-
-/// A continuation that several could resume, and the first does.
-private final class FirstAnswer<Value: Sendable>: Sendable {
-  private let continuation: Mutex<CheckedContinuation<Value, any Error>?>
-
-  init(_ continuation: CheckedContinuation<Value, any Error>) {
-    self.continuation = Mutex(continuation)
-  }
-
-  var isGiven: Bool { continuation.withLock { $0 == nil } }
-
-  func give(_ result: Result<Value, any Error>) {
-    let waiting = continuation.withLock { continuation in
-      defer { continuation = nil }
-      return continuation
-    }
-    waiting?.resume(with: result)
   }
 }

@@ -28,7 +28,12 @@ public final class RetentionService: Sendable {
     blobStore: BlobStore?,
     logger: Logger
   ) throws {
-    let connections = ServiceConnections(string: try configuration.connectionString(), model: model, logger: logger)
+    let connections = ServiceConnections(
+      string: try configuration.connectionString(),
+      model: model,
+      logger: logger,
+      interval: configuration.retentionInterval.value
+    )
     let interval = TimeInterval(configuration.retentionInterval.value.components.seconds)
     let requests = RequestConnections(sessions: 2) { try connections.openForRequests() }
     // What a probe or a scrape asks does not wait for a page.
@@ -37,7 +42,7 @@ public final class RetentionService: Sendable {
       try Migrator(files: files, model: model, connection: database.connection, logger: logger)
     }
     let routes: [HTTPRoute] = [
-      .health, .metrics(requests), .readiness(requests) { try $0.unreadiness(migrator($0), interval: interval) },
+      .health, .metrics(requests), .readiness(requests) { try $0.unreadiness(migrator($0)) },
       .statusPage(pages) { database in
         let reporter = StatusReporter(
           database: database,
@@ -59,7 +64,7 @@ public final class RetentionService: Sendable {
       connections: connections,
       schedule: CleanupSchedule(interval: interval, time: configuration.retentionTime.value),
       jitter: jitter > 0 ? .random(in: 0...min(jitter, interval)) : 0,
-      blobStore: blobStore,
+      blobStore: blobStore?.connecting { try connections.openForWork().connection },
       readiness: ready,
       stopReason: { stopReason.text }
     )

@@ -3,7 +3,8 @@ import Logging
 import Synchronization
 
 /// Ends a cleanup run at the end of its batch, from a second session: the run looks at its own record before each batch,
-/// and this says there that it is over. A cancelled statement would roll back the batch.
+/// and this says there that it is over. A cancelled statement would roll back the batch. A run that has no record yet has
+/// no batch either: it counts, for a dry run or for `max_delete_fraction`, and is given up.
 final class RunStop: Sendable {
   private struct State {
     var run: Int?
@@ -13,11 +14,18 @@ final class RunStop: Sendable {
 
   private let connections: ServiceConnections
   private let reason: @Sendable () -> String
+  private let giveUp: @Sendable () -> Void
   private let state = Mutex(State())
 
-  init(_ connections: ServiceConnections, reason: @escaping @Sendable () -> String) {
+  /// - Parameter giveUp: cancels the call of the cleanup; returns at once.
+  init(
+    _ connections: ServiceConnections,
+    reason: @escaping @Sendable () -> String,
+    giveUp: @escaping @Sendable () -> Void
+  ) {
     self.connections = connections
     self.reason = reason
+    self.giveUp = giveUp
   }
 
   /// The run has a record now.
@@ -32,25 +40,23 @@ final class RunStop: Sendable {
 
   /// Has the run end; returns at once.
   func request() {
-    let isFirst = state.withLock { state in
+    let (isFirst, run) = state.withLock { state in
       defer { state.isRequested = true }
-      return !state.isRequested
+      return (!state.isRequested, state.run)
     }
-    if isFirst { Thread { self.endRun() }.start() }
+    guard isFirst else { return }
+    guard let run else { return giveUp() }
+    Thread { self.end(run) }.start()
   }
 
   /// Tries again until the run is over, by itself or by this: its record may not be committed yet, and a connection may
   /// not be had.
-  private func endRun() {
-    while true {
-      let (run, hasEnded) = state.withLock { ($0.run, $0.hasEnded) }
-      if hasEnded { return }
+  private func end(_ run: Int) {
+    while !state.withLock(\.hasEnded) {
       do {
-        if let run {
-          let database = try connections.openForWork()
-          defer { database.connection.close() }
-          if try database.endRun(run, error: reason()) { return }
-        }
+        let database = try connections.openForWork()
+        defer { database.connection.close() }
+        if try database.endRun(run, error: reason()) { return }
       } catch {
         connections.logger.debug("the cleanup cannot be told to end", metadata: ["error": "\(error)"])
       }

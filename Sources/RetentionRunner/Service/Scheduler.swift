@@ -17,7 +17,9 @@ final class Scheduler: Service {
   private static let longLedger = 10_000
   private static let foldInterval: Duration = .seconds(60)
   private static let sweepInterval: Duration = .seconds(60)
-  /// Objects that a sweep deletes before it looks whether the service is to end.
+  /// How often the store is asked for uploads that died: it has to list them all.
+  private static let uploadInterval: Duration = .seconds(86400)
+  /// Objects of which one event tells.
   private static let sweepBatch = 1000
 
   let connections: ServiceConnections
@@ -30,8 +32,9 @@ final class Scheduler: Service {
   let stopReason: @Sendable () -> String
   /// Finishes when the service may begin.
   let readiness: AsyncStream<Void>
-  /// The server's time before which no run is due; nil until the server has told the time.
-  private let earliest = Mutex<Date?>(nil)
+  private let started = ContinuousClock.now
+  /// The start by the server's clock; nil until the server has told the time.
+  private let start = Mutex<Date?>(nil)
 
   private var logger: Logger { connections.logger }
   private var isEnding: Bool { Task.isCancelled || Task.isShuttingDownGracefully }
@@ -53,12 +56,11 @@ final class Scheduler: Service {
   }
 
   func run() async throws {
-    for await _ in readiness {}
+    await cancelWhenGracefulShutdown { [readiness] in for await _ in readiness {} }
     var backoff = Backoff()
     while !isEnding {
       do {
-        let connections = connections
-        let session = try await BackgroundConnection.open { try connections.openForWork().connection }
+        let session = try await open()
         backoff.reset()
         try await work(in: session)
       } catch {
@@ -74,6 +76,23 @@ final class Scheduler: Service {
     try? await cancelWhenGracefulShutdown { try await Task.sleep(for: duration) }
   }
 
+  /// Opens a session, and does not wait for it when the service is to end.
+  private func open() async throws -> BackgroundConnection {
+    try await cancelWhenGracefulShutdown { [connections] in
+      try await BackgroundConnection.open { try connections.openForWork().connection }
+    }
+  }
+
+  /// Runs calls that leave nothing half done when they are given up, as they are when the service is to end.
+  private func run<Value: Sendable>(
+    in session: BackgroundConnection,
+    _ body: @escaping @Sendable (RetentionDatabase) throws -> Value
+  ) async throws -> Value {
+    try await cancelWhenGracefulShutdown { [self] in
+      try await session.runUntilCancelled { [self] in try body(database($0)) }
+    }
+  }
+
   private func database(_ connection: Connection) -> RetentionDatabase {
     RetentionDatabase(connection: connection, model: connections.model, logger: logger)
   }
@@ -84,7 +103,7 @@ final class Scheduler: Service {
   private func work(in session: BackgroundConnection) async throws {
     var isStandingBy = false
     while !isEnding {
-      if try await session.run({ [self] in try database($0).takeServiceLock() }) {
+      if try await run(in: session, { try $0.takeServiceLock() }) {
         logger.info("leadership gained")
         do {
           try await lead(in: session)
@@ -115,27 +134,26 @@ final class Scheduler: Service {
   private func cleanUpWhenDue(in session: BackgroundConnection) async throws {
     var backoff = Backoff(first: Self.look, longest: .seconds(300))
     var announced: Date?
-    var isDisabled = false
+    var wasEnabled = true
     while !isEnding {
       var wait = Self.look
       do {
-        let history = try await session.run { [self] connection in
-          try database(connection).checkServiceLock()
-          return try database(connection).cleanupHistory()
+        let history = try await run(in: session) { database in
+          try database.checkServiceLock()
+          return try database.cleanupHistory()
         }
-        if history.isEnabled != !isDisabled {
-          isDisabled = !history.isEnabled
-          if isDisabled { logger.warning("the policy disables the cleanup") }
-        }
-        let due = schedule.dueTime(after: history, earliest: earliest(history.now))
+        if wasEnabled, !history.isEnabled { logger.warning("the policy disables the cleanup") }
+        wasEnabled = history.isEnabled
+        let due = schedule.dueTime(after: history, start: start(history.now), jitter: jitter)
         if history.isEnabled, due <= history.now {
           announced = nil
-          guard try await cleanUp(in: session) else {
+          guard let status = try await cleanUp(in: session) else {
             // Where the failure is on record, that decides when it is tried again; one without a record waits at least.
             await pause(backoff.next())
             continue
           }
-          wait = .zero
+          // Any other status leaves the run due, for instance beside one that has no record yet.
+          if ["completed", "partial"].contains(status) { wait = .zero }
         } else if history.isEnabled {
           if announced != due { logger.info("next cleanup", metadata: ["due": "\(due.ISO8601Format())"]) }
           announced = due
@@ -145,6 +163,7 @@ final class Scheduler: Service {
       } catch let error as PostgresError where error.kind == .connection {
         throw error
       } catch {
+        if isEnding { return }
         logger.error("schedule not readable", metadata: ["error": "\(error)"])
         wait = backoff.next()
       }
@@ -152,35 +171,33 @@ final class Scheduler: Service {
     }
   }
 
-  private func earliest(_ now: Date) -> Date {
-    earliest.withLock { earliest in
-      let known = earliest ?? now.addingTimeInterval(jitter)
-      earliest = known
+  /// The service's start by the server's clock, whenever this one came to work.
+  private func start(_ now: Date) -> Date {
+    start.withLock { start in
+      let known = start ?? now.addingTimeInterval((started - ContinuousClock.now) / .seconds(1))
+      start = known
       return known
     }
   }
 
-  /// Runs a cleanup and returns whether it did not fail. When the service is to end, the run ends after its batch.
+  /// Runs a cleanup and returns its status; nil when it has failed. When the service is to end, the run ends after its batch.
   ///
   /// - Throws: `PostgresError` when the session is lost; any other failure is logged.
-  private func cleanUp(in session: BackgroundConnection) async throws -> Bool {
-    let stop = RunStop(connections, reason: stopReason)
+  private func cleanUp(in session: BackgroundConnection) async throws -> String? {
+    let stop = RunStop(connections, reason: stopReason) { session.interrupt() }
     defer { stop.runHasEnded() }
     do {
-      try await withTaskCancellationHandler {
-        try await withGracefulShutdownHandler {
-          try await session.run { [self] in _ = try database($0).cleanup { stop.runHasBegun($0) } }
-        } onGracefulShutdown: {
-          stop.request()
+      return try await withGracefulShutdownHandler {
+        try await session.runUntilCancelled { [self] connection in
+          try database(connection).cleanup { stop.runHasBegun($0) }.string("status")
         }
-      } onCancel: {
-        session.interrupt()
+      } onGracefulShutdown: {
+        stop.request()
       }
-      return true
     } catch let error as PostgresError where error.kind == .connection {
       throw error
     } catch {
-      return false
+      return nil
     }
   }
 
@@ -194,26 +211,20 @@ final class Scheduler: Service {
     while !isEnding {
       var wait = Self.look
       do {
-        let connections = connections
         let current: BackgroundConnection
         if let session {
           current = session
         } else {
-          current = try await .open { try connections.openForWork().connection }
+          current = try await open()
           session = current
         }
         let isTime = last.map { ContinuousClock.now - $0 >= Self.foldInterval } ?? true
         let isLongFrom = left + Self.longLedger
-        let folded = try await withTaskCancellationHandler {
-          try await current.run { [self] connection -> Int? in
-            let database = database(connection)
-            let entries = try database.ledgerEntries()
-            guard entries > 0, isTime || entries >= isLongFrom else { return nil }
-            _ = try database.fold()
-            return try database.ledgerEntries()
-          }
-        } onCancel: {
-          current.interrupt()
+        let folded = try await run(in: current) { database -> Int? in
+          let entries = try database.ledgerEntries()
+          guard entries > 0, isTime || entries >= isLongFrom else { return nil }
+          _ = try database.fold()
+          return try database.ledgerEntries()
         }
         if let folded { left = folded }
         if folded != nil || isTime { last = .now }
@@ -229,19 +240,29 @@ final class Scheduler: Service {
   }
 
   private func sweep(_ store: BlobStore) async {
+    var lastRemoval: ContinuousClock.Instant?
     while !isEnding {
       do {
-        var isMore = try await store.sweep(limit: 1, isDryRun: true).deleted.count > 0
-        while isMore, !isEnding {
-          let sweep = try await store.sweep(limit: Self.sweepBatch)
-          logger.info("sweep", metadata: sweep.metadata)
-          isMore = sweep.deleted.count + sweep.failed == Self.sweepBatch
+        try await cancelWhenGracefulShutdown { try await self.sweepDeletions(store) }
+        if lastRemoval.map({ ContinuousClock.now - $0 >= Self.uploadInterval }) ?? true {
+          let removed = try await cancelWhenGracefulShutdown { try await store.removeUnfinishedUploads() }
+          if removed > 0 { logger.info("unfinished uploads removed", metadata: ["count": .stringConvertible(removed)]) }
+          lastRemoval = .now
         }
       } catch {
         if isEnding { return }
         logger.warning("sweep failed", metadata: ["error": "\(error)"])
       }
       await pause(Self.sweepInterval)
+    }
+  }
+
+  private func sweepDeletions(_ store: BlobStore) async throws {
+    var isMore = try await store.dueDeletions(1).count > 0
+    while isMore {
+      let sweep = try await store.sweepDeletions(limit: Self.sweepBatch)
+      logger.info("sweep", metadata: sweep.metadata)
+      isMore = sweep.deleted.count + sweep.failed == Self.sweepBatch
     }
   }
 }

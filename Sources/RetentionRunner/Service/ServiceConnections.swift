@@ -25,6 +25,8 @@ struct ServiceConnections: Sendable {
   let string: ConnectionString
   let model: RetentionModel
   let logger: Logger
+  /// The time between two cleanups.
+  let interval: Duration
 
   /// A session that works: cleans up, folds.
   func openForWork() throws -> RetentionDatabase {
@@ -44,7 +46,11 @@ struct ServiceConnections: Sendable {
   }
 
   /// A session that answers requests: it reads, and no statement of it lasts.
-  func openForRequests() throws -> RetentionDatabase { try open(Self.requestSettings) }
+  func openForRequests() throws -> RetentionDatabase {
+    let database = try open(Self.requestSettings)
+    try database.connection.expectCleanup(every: interval)
+    return database
+  }
 
   private func open(_ settings: [(name: String, value: String)]) throws -> RetentionDatabase {
     let connection = try Connection(string, defaults: Self.clientDefaults, logger: logger)

@@ -82,7 +82,8 @@ import Testing
     }
     let contract = [
       "cleanup_runs_total", "cleanup_deleted_preimages", "cleanup_deleted_packages", "cleanup_deleted_reports",
-      "preimage_refcount_adjust_total", "cleanup_last_success_timestamp_seconds", "cleanup_last_duration_seconds",
+      "preimage_refcount_adjust_total", "cleanup_last_success_timestamp_seconds", "cleanup_overdue_timestamp_seconds",
+      "cleanup_last_duration_seconds",
       "refcount_anomalies_total", "reference_ledger_entries", "reference_ledger_oldest_seconds",
       "unresolved_references",
       "preimages_rows", "preimages_bytes", "blob_deletions_pending",
@@ -210,6 +211,16 @@ import Testing
     let now = try #require(connection.query("SELECT extract(epoch FROM now())::double precision AS now").first)
     #expect(try abs(value("cleanup_last_success_timestamp_seconds") - now.double("now")) < 3600)
 
+    let success = try value("cleanup_last_success_timestamp_seconds")
+    #expect(try value("cleanup_overdue_timestamp_seconds") == success + 2 * 86400 + 60)
+    try connection.execute("SET jam_retention.cleanup_interval = '7 days'")
+    #expect(try value("cleanup_overdue_timestamp_seconds") == success + 14 * 86400 + 60)
+    try connection.execute("RESET jam_retention.cleanup_interval; UPDATE jam_retention_policy SET dry_run = true")
+    _ = try database.retention.cleanup()
+    #expect(try value("cleanup_last_success_timestamp_seconds") > success)
+    try connection.execute("UPDATE jam_retention_policy SET dry_run = false")
+    #expect(try value("cleanup_last_success_timestamp_seconds") == success)
+
     #expect(try value("cleanup_running_seconds") == 0)
     try connection.execute(
       "INSERT INTO jam_cleanup_runs (dry_run, status, started_at) VALUES (false, 'running', now() - interval '1 hour')"
@@ -227,6 +238,7 @@ import Testing
     #expect(try value("policy_dry_run") == 1 && value("policy_enabled") == 1)
     try connection.execute("UPDATE jam_retention_policy SET retention_days = 0")
     #expect(try value("policy_retention_seconds{data_class=\"reports\"}") == 0 && value("policy_enabled") == 0)
+    #expect(try value("cleanup_overdue_timestamp_seconds") == 0)
     #expect(try value("health_ok{check=\"policy\"}") == 0)
 
     try connection.execute(

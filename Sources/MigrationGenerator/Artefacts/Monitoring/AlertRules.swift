@@ -26,8 +26,8 @@ extension RetentionSchema {
       """
     }
     let header = yamlHeader([
-      "Alert rules for Prometheus. They expect a cleanup every day: twice that without success is an alert, so with another",
-      "interval change 2 * 86400.",
+      "Alert rules for Prometheus. A cleanup is expected every day; where it is not, tell the database:",
+      "ALTER DATABASE … SET \(CleanupInterval.setting) = '7 days'.",
     ])
     return MigrationFile(
       path: "monitoring/alerts.yml",
@@ -37,26 +37,36 @@ extension RetentionSchema {
   }
 
   private var alerts: [Alert] {
-    let success = metricName("cleanup_last_success_timestamp_seconds")
     let health = metricName("health_ok")
+    let runsTotal = metricName("cleanup_runs_total")
     return [
       Alert(
         name: "RetentionCleanupOverdue",
         severity: .critical,
-        expression:
-          "time() - (\(success) > 0) > 2 * 86400 and \(metricName("policy_enabled")) == 1"
-          + " or \(success) == 0 and min without (check) (\(health){check=\"last success\"}) == 0",
+        expression: "time() > (\(metricName("cleanup_overdue_timestamp_seconds")) > 0)",
         duration: "15m",
-        summary: "No cleanup has completed for two days.",
-        remedy:
-          "Look at the scheduler and at the last rows of \(runs.quoted): jam-retention status. A policy with dry_run deletes nothing."
+        summary: "No cleanup has completed for two intervals.",
+        remedy: "Look at the scheduler and at the last rows of \(runs.quoted): jam-retention status."
       ),
       Alert(
         name: "RetentionCleanupFailed",
         severity: .warning,
-        expression: "increase(\(metricName("cleanup_runs_total")){status=~\"failed|refused|interrupted\"}[2h]) > 0",
+        expression: "increase(\(runsTotal){status=~\"failed|refused\"}[2h]) > 0",
         summary: "A cleanup has ended as {{ $labels.status }}.",
         remedy: "Its error is in the last rows of \(runs.quoted): jam-retention status."
+      ),
+      // A deploy interrupts a run, too; the next one goes on with it.
+      Alert(
+        name: "RetentionCleanupInterrupted",
+        severity: .warning,
+        expression:
+          "increase(\(runsTotal){status=\"interrupted\"}[2h]) > 0"
+          + " unless ignoring (status) increase(\(runsTotal){status=~\"completed|partial\"}[2h]) > 0"
+          + " unless ignoring (status) \(metricName("cleanup_running_seconds")) > 0",
+        duration: "30m",
+        summary: "A cleanup was interrupted, and none goes on with it.",
+        remedy:
+          "See whether the scheduler runs; what ended the run is in the last rows of \(runs.quoted): jam-retention status."
       ),
       Alert(
         name: "RetentionCleanupTakesLong",
