@@ -68,7 +68,12 @@ BUSY_SUITES := BlobKillTests|CrashTests|ManyBlobsTests|SoakTests
 
 .PHONY: test
 test: test-deps ## Run all tests, each against a real PostgreSQL of its own
-	swift test --skip '$(BUSY_SUITES)'
+	swift build --build-tests
+	@$(MAKE) --no-print-directory run-tests
+
+.PHONY: run-tests
+run-tests: # All tests, as they were built.
+	swift test --skip-build --skip '$(BUSY_SUITES)'
 	swift test --skip-build --filter '$(BUSY_SUITES)'
 
 .PHONY: soak
