@@ -106,7 +106,7 @@ enum PageSample: String, CaseIterable, Sendable, CustomTestStringConvertible {
       payload
     )
     _ = try session.query(
-      "INSERT INTO jam_preimages (hash, size, media_type, data, storage_class) VALUES ($1, 9223372036854775807, $1, 'x', $1)",
+      "INSERT INTO jam_preimages (hash, size, media_type, data, storage_class) VALUES ($1, 70368744177664, $1, 'x', $1)",
       payload
     )
     for number in 1...9 {
