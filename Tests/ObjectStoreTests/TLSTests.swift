@@ -45,10 +45,13 @@ import Testing
     var renamed = try await configuration()
     renamed.endpoint = renamed.endpoint?.replacing("localhost", with: "127.0.0.1")
     for configuration in [systems, others, renamed] {
-      let error = try await storeError { _ = try await S3Client(configuration).get("k") }
-      // On a busy machine the first attempt may not have come as far as the certificate.
-      #expect(error.kind == .connection && error.attempts < configuration.retries.attempts, "\(error)")
-      #expect(!error.outcomeIsUnknown, "\(error)")
+      func refusal() async throws -> ObjectStoreError {
+        try await storeError { _ = try await S3Client(configuration).get("k") }
+      }
+      var error = try await refusal()
+      // On a busy machine an attempt may fail before it comes as far as the certificate: look again.
+      for _ in 1..<3 where error.attempts > 1 { error = try await refusal() }
+      #expect(error.kind == .connection && error.attempts == 1 && !error.outcomeIsUnknown, "\(error)")
       #expect(error.message.contains("no TLS connection to https://"), "\(error)")
       #expect(error.remedy?.contains("check the certificate of the store") == true, "\(error)")
     }

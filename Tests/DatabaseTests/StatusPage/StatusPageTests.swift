@@ -86,7 +86,7 @@ import Testing
     let page = try page(.hostile)
     #expect(!page.unicodeScalars.contains("\u{202E}"))
     // What is stored in the class with that name, not in one that its quotes have cut out of it.
-    #expect(page.contains("</bdi></b> <span title=\"70,368,744,177,664 bytes\">"))
+    #expect(page.contains("</bdi></b> <span title=\"9,223,372,036,854,775,807 bytes\">"))
     #expect(!page.contains("<bdi class=\"short\" title=\"\"></bdi></b>"))
     let answer = try ask(
       page,
