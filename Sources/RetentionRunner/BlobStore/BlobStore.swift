@@ -8,8 +8,9 @@ import SafeSQL
 
 /// The blobs of an installation, wherever their content is: in their rows or in the object store.
 public struct BlobStore: Sendable {
-  /// The bytes that a content is read and written by.
-  static let pieceSize = 256 << 10
+  /// The bytes that a content is read from its row by. The server makes two copies of each piece and gives them back to the
+  /// system at once when they are larger together than `malloc` keeps, 128 KiB; then it gets fresh pages for every piece.
+  static let pieceSize = 60 << 10
 
   /// Where objects are.
   ///
