@@ -21,6 +21,7 @@ final class Bench {
   private let administration: Connection
   private var templates: Set<String> = []
   private var forSubmits: [Variant: BenchDatabase] = [:]
+  private var databases = 0
 
   init(scale: Scale) throws {
     self.scale = scale
@@ -73,7 +74,9 @@ final class Bench {
 
   /// A copy of a template with a variant installed in it.
   func database(_ variant: Variant, copyOf template: String) throws -> BenchDatabase {
-    let name = "\(template)_\(variant.rawValue)"
+    // Several measurements copy the same template.
+    databases += 1
+    let name = "\(template)_\(variant.rawValue)_\(databases)"
     // The files as they are, not row by row through the log.
     let strategy: SQL = administration.serverVersion >= 150_000 ? " STRATEGY file_copy" : ""
     try administration.execute("CREATE DATABASE \(Identifier(name)) TEMPLATE \(Identifier(template))\(strategy)")
