@@ -327,10 +327,8 @@ import Testing
         try test.database.connection.query("SELECT * FROM jam_blob_upload_begin($1, 7)", hash).first
       }
       func complete(_ upload: Int?) throws -> String? {
-        try test.database.connection.query(
-          "SELECT outcome FROM jam_blob_upload_complete(ARRAY[$1::bigint])",
-          try #require(upload)
-        ).first?["outcome"]
+        try test.database.connection.query("SELECT outcome FROM jam_blob_upload_complete(ARRAY[$1::bigint])", upload)
+          .first?["outcome"]
       }
       let before = try begin()
       _ = try test.database.connection.query("INSERT INTO jam_preimages (hash, size) VALUES ($1, 1)", hash)
