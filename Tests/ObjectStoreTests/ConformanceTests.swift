@@ -250,6 +250,19 @@ import Testing
     #expect(try await store.removeUnfinishedUploads(prefix: "", begunBefore: .distantFuture) == 0)
   }
 
+  /// A store that is told of no bytes has all of them before any can be held back.
+  @Test(arguments: Kind.installed) func nothingTakesThePlaceOfAnObject(kind: Kind) async throws {
+    let fixture = try await Fixture(kind)
+    defer { withExtendedLifetime(fixture) {} }
+    let store = fixture.store
+    let content = bytes(1000)
+    try await store.put("k", content)
+    let nothing = ObjectContent(ByteBuffer(), sha256: sha256(Data(content.readableBytesView)))
+    let error = try await storeError { try await store.put("k", nothing, contentType: "text/plain") }
+    #expect(error.kind == .contentMismatch)
+    #expect(try await store.bytes("k") == content)
+  }
+
   @Test(arguments: Kind.installed) func passesOnWhatTheSourceThrows(kind: Kind) async throws {
     struct Broken: Error {}
     let fixture = try await Fixture(kind)

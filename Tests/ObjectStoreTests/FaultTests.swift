@@ -118,6 +118,15 @@ import Testing
     #expect(try await fixture.direct.bytes("k") == bytes(2 << 20))
   }
 
+  @Test(arguments: [100_000, 2 << 20, 13 << 20])
+  func uploadsAgainWhatTheStoreFoundDamaged(size: Int) async throws {
+    let fixture = try await Fixture()
+    fixture.proxy.plan(size > 5 << 20 ? "partNumber=2" : "PUT", .damage)
+    try await fixture.store.put("k", bytes(size))
+    #expect(fixture.pauses.all.count == 1)
+    #expect(try await fixture.direct.bytes("k") == bytes(size))
+  }
+
   @Test func uploadsPartsAgainAfterAReset() async throws {
     let fixture = try await Fixture()
     fixture.proxy.plan("partNumber=2", .reset(afterBody: 3 << 20), .loseAnswer, .answer("500 Internal Server Error"))

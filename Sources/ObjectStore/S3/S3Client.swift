@@ -6,13 +6,15 @@ import NIOHTTP1
 
 /// A bucket of an S3-compatible store: AWS S3, SeaweedFS, MinIO, Ceph RGW.
 ///
-/// Every payload's SHA-256 is signed, so that the store itself refuses what was damaged on its way. What may pass is
+/// Every payload's SHA-256 is signed, and that of an object also sent as its checksum, which SeaweedFS looks at alone: the
+/// store itself refuses what was damaged on its way. (Amazon S3 User Guide, "Checking object integrity") What may pass is
 /// repeated as ``S3RetryPolicy`` says; after that, and with every other failure, the store's own message is thrown.
 public final class S3Client: ObjectStore {
   private static let pageSize = 1000
   private static let mostParts: Int64 = 10_000
   private static let longestTagged: Int64 = 1 << 20
   private static let defaultContentType = "application/octet-stream"
+  private static let checksumHeader = "x-amz-checksum-sha256"
 
   let connection: S3Connection
   private let multipartThreshold: Int
@@ -46,7 +48,10 @@ public final class S3Client: ObjectStore {
       let request = S3Request(
         method: .PUT,
         key: key,
-        headers: [(name: "content-type", value: contentType)],
+        headers: [
+          (name: "content-type", value: contentType),
+          (name: Self.checksumHeader, value: Data(hexadecimal: content.sha256).base64EncodedString()),
+        ],
         body: .content(tag?.computed(from: content) ?? content),
         operation: operation
       )
@@ -256,7 +261,7 @@ public final class S3Client: ObjectStore {
       method: .POST,
       key: key,
       query: [(name: "uploads", value: "")],
-      headers: [(name: "content-type", value: contentType)],
+      headers: [(name: "content-type", value: contentType), (name: "x-amz-checksum-algorithm", value: "SHA256")],
       operation: operation
     )
     let answer = try await connection.document(begin, root: "InitiateMultipartUploadResult")
@@ -264,8 +269,8 @@ public final class S3Client: ObjectStore {
       throw report(operation).invalid("the answer names no upload").error
     }
     do {
-      let tags = try await sendParts(key, content, upload, operation)
-      try await complete(key, upload, tags, operation)
+      let parts = try await sendParts(key, content, upload, operation)
+      try await complete(key, upload, parts, operation)
     } catch {
       // In a task of its own, because this one may be cancelled.
       _ = await Task { try await self.abort(key, upload, operation) }.result
@@ -286,68 +291,82 @@ public final class S3Client: ObjectStore {
     }
   }
 
-  /// Sends the content in parts, and returns their tags in order.
+  /// A part as the upload's end names it.
+  private struct Part {
+    let number: Int
+    let tag: String
+    /// Its SHA-256 in Base64.
+    let checksum: String
+  }
+
+  /// Sends the content in parts, and returns them in order.
   private func sendParts(
     _ key: String,
     _ content: ObjectContent,
     _ upload: String,
     _ operation: String
-  ) async throws -> [String] {
+  ) async throws -> [Part] {
     let size = max(partSize, Int((content.size + Self.mostParts - 1) / Self.mostParts))
     let body = try await CheckedBody(content: content, operation: operation).open()
-    return try await withThrowingTaskGroup(of: (number: Int, tag: String).self) { [budget] group in
+    return try await withThrowingTaskGroup(of: Part.self) { [budget] group in
       var reader = PartReader(body, size: size)
-      var tags: [Int: String] = [:]
+      var parts: [Part] = []
       var number = 0
       while true {
         // Also so that the failure of a part ends the upload before the rest is read.
-        if number - tags.count >= concurrentParts, let sent = try await group.next() { tags[sent.number] = sent.tag }
+        if number - parts.count >= concurrentParts, let sent = try await group.next() { parts.append(sent) }
         try await budget.acquire()
-        let part: ByteBuffer?
+        let bytes: ByteBuffer?
         do {
-          part = try await reader.next()
+          bytes = try await reader.next()
         } catch {
           budget.release()
           throw error
         }
-        guard let part else {
+        guard let bytes else {
           budget.release()
           break
         }
         number += 1
         group.addTask { [number] in
           defer { budget.release() }
-          return (number, try await self.send(part, number, key, upload, operation))
+          return try await self.send(bytes, number, key, upload, operation)
         }
       }
-      for try await sent in group { tags[sent.number] = sent.tag }
-      return tags.sorted { $0.key < $1.key }.map(\.value)
+      for try await sent in group { parts.append(sent) }
+      return parts.sorted { $0.number < $1.number }
     }
   }
 
   private func send(
-    _ part: ByteBuffer,
+    _ bytes: ByteBuffer,
     _ number: Int,
     _ key: String,
     _ upload: String,
     _ operation: String
-  ) async throws -> String {
+  ) async throws -> Part {
+    let hash = bytes.digest(SHA256.self)
+    let checksum = Data(hash).base64EncodedString()
     let request = S3Request(
       method: .PUT,
       key: key,
       query: [(name: "partNumber", value: "\(number)"), (name: "uploadId", value: upload)],
-      body: .bytes(part, sha256: part.digest(SHA256.self).hexadecimal),
+      headers: [(name: Self.checksumHeader, value: checksum)],
+      body: .bytes(bytes, sha256: hash.hexadecimal),
       operation: operation
     )
     guard let tag = try await connection.send(request).first(name: "etag") else {
       throw report(operation).invalid("the answer to a part has no ETag").error
     }
-    return tag
+    return Part(number: number, tag: tag, checksum: checksum)
   }
 
-  private func complete(_ key: String, _ upload: String, _ tags: [String], _ operation: String) async throws {
-    let parts = tags.enumerated().map { index, tag in
-      "<Part><PartNumber>\(index + 1)</PartNumber><ETag>\(XMLText.escaped(tag))</ETag></Part>"
+  private func complete(_ key: String, _ upload: String, _ parts: [Part], _ operation: String) async throws {
+    let parts = parts.map { part in
+      """
+      <Part><PartNumber>\(part.number)</PartNumber><ETag>\(XMLText.escaped(part.tag))</ETag>\
+      <ChecksumSHA256>\(part.checksum)</ChecksumSHA256></Part>
+      """
     }
     let request = S3Request(
       method: .POST,

@@ -4,6 +4,8 @@ enum Fault: Sendable {
   case answer(String, headers: [String] = [], body: String = "")
   /// Closes the connection hard after so many bytes of the request's body.
   case reset(afterBody: Int)
+  /// Passes the request on with one bit of the last byte of its body turned.
+  case damage
   /// Passes so many bytes of the answer on, head included, then closes the connection hard.
   case resetAnswer(after: Int)
   /// Passes so many bytes of the answer on, head included, then closes the connection properly.

@@ -77,7 +77,7 @@ final class FaultyProxy: Sendable {
   private func serve(_ client: Int32) {
     defer { close(client) }
     guard let (head, rest) = Self.readHead(client) else { return }
-    let line = String(head.prefix { $0 != "\r" })
+    let line = String(head.prefix { !$0.isNewline })
     let (fault, ready) = state.withLock { state in
       state.requests.append(line)
       let count = state.requests.count
@@ -101,7 +101,7 @@ final class FaultyProxy: Sendable {
       Self.resetAtClose(client)
     case .stall:
       Self.waitForClose(client)
-    case .resetAnswer, .truncate, .stallAnswer, .loseAnswer, nil:
+    case .damage, .resetAnswer, .truncate, .stallAnswer, .loseAnswer, nil:
       pass(client, head, rest, length, fault)
     }
   }
@@ -120,9 +120,10 @@ final class FaultyProxy: Sendable {
     let closing = single.replacing("\r\n\r\n", with: "\r\nConnection: close\r\n\r\n")
     Self.send(Array(closing.utf8) + rest, to: server)
     var missing = length - rest.count
-    while missing > 0, let piece = Self.receive(client, min(missing, 65_536)) {
-      Self.send(piece, to: server)
+    while missing > 0, var piece = Self.receive(client, min(missing, 65_536)) {
       missing -= piece.count
+      if case .damage = fault, missing == 0 { piece[piece.count - 1] ^= 1 }
+      Self.send(piece, to: server)
     }
     var budget: Int
     switch fault {
