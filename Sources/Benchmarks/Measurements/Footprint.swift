@@ -36,18 +36,21 @@ struct Footprint: Measurement {
       .lines(figures.mapValues { $0.map(\.dead) })
   }
 
-  /// Bytes of log and dead rows of each of so many. No page image is in it: a page has one only in its first change after
-  /// a checkpoint.
+  /// Bytes of log and dead rows of each of so many. Page images are left out: a page has one in its first change after a
+  /// checkpoint, so that how many there are depends on how often the server makes one. (PostgreSQL manual, "pg_walinspect")
   private static func written(
     _ database: BenchDatabase,
     for count: Int,
     _ body: () throws -> Void
   ) throws -> (bytes: Double, dead: Double) {
-    let log: SQL = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8"
-    let before = (try database.number(log), try deadRows(database))
+    try database.execute(["CREATE EXTENSION IF NOT EXISTS pg_walinspect"])
+    let start = try database.connection.query("SELECT pg_current_wal_flush_lsn() AS at").first?.string("at") ?? ""
+    let dead = try deadRows(database)
     try body()
-    let after = (try database.number(log), try deadRows(database))
-    return ((after.0 - before.0) / Double(count), (after.1 - before.1) / Double(count))
+    let log = try database.number(
+      "SELECT sum(record_size)::float8 FROM pg_get_wal_stats(\(literal: start), pg_current_wal_flush_lsn())"
+    )
+    return (log / Double(count), (try deadRows(database) - dead) / Double(count))
   }
 
   /// Rows that were updated or deleted, as the statistics say when everybody has reported.
