@@ -38,7 +38,7 @@ struct Chart {
     let color = line.isReached == true ? "#2a7f3f" : "#b3261e"
     return """
       <text x="\(Self.left - 10)" y="\(y + 15)" text-anchor="end">\(escaped("\(line.what), \(line.variant.rawValue)"))</text>
-      <rect x="\(min(start, end))" y="\(y + 4)" width="\(abs(end - start))" height="14" fill="\(color)"/>
+      <rect x="\(min(start, end))" y="\(y + 4)" width="\(rounded(abs(end - start)))" height="14" fill="\(color)"/>
       <line x1="\(ends.min() ?? end)" x2="\(ends.max() ?? end)" y1="\(y + 11)" y2="\(y + 11)" stroke="#000"/>
       <text x="\(Self.left + Self.width + 8)" y="\(y + 15)">\(Report.text(line.judged.median)) (\(Report.text(target)))</text>
 
@@ -47,8 +47,10 @@ struct Chart {
 
   private func x(_ margin: Double) -> Double {
     let limited = min(max(margin, 1 / Self.reach), Self.reach)
-    return ((Self.left + Self.width * (log(limited) / log(Self.reach) + 1) / 2) * 10).rounded() / 10
+    return rounded(Self.left + Self.width * (log(limited) / log(Self.reach) + 1) / 2)
   }
+
+  private func rounded(_ length: Double) -> Double { (length * 10).rounded() / 10 }
 
   private func escaped(_ text: String) -> String {
     text.replacing("&", with: "&amp;").replacing("<", with: "&lt;").replacing(">", with: "&gt;")
