@@ -4,7 +4,7 @@ import Foundation
 struct Chart {
   private let lines: [Line]
 
-  private static let (left, width, row, top) = (430.0, 420.0, 22.0, 56.0)
+  private static let (left, width, row, top) = (620.0, 420.0, 22.0, 56.0)
   /// The ends of the logarithmic axis: a quarter of the target, and four times as good.
   private static let reach = 4.0
 
