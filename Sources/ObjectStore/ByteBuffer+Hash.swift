@@ -15,3 +15,8 @@ extension HashFunction {
     bytes.withUnsafeReadableBytes { update(bufferPointer: $0) }
   }
 }
+
+extension SHA256 {
+  /// The hash of no bytes, in hexadecimal digits.
+  static let ofNothing = hash(data: []).hexadecimal
+}

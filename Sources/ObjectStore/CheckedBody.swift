@@ -7,14 +7,12 @@ import NIOCore
 /// never takes a wrong content for complete, whether it looks at hashes or not. Where it has been told that there are none,
 /// it waits for nothing, so that the hash is looked at first.
 struct CheckedBody: Sendable {
-  private static let emptyHash = SHA256.hash(data: []).hexadecimal
-
   let content: ObjectContent
   let operation: String
 
   /// Opens the source.
   func open() async throws -> ByteStream {
-    guard content.size > 0 || content.sha256 == Self.emptyHash else { throw mismatch("the source is empty") }
+    guard content.size > 0 || content.sha256 == SHA256.ofNothing else { throw mismatch("the source is empty") }
     let source = try await content.open(0..<content.size)
     return ByteStream(unfolding: {
       var reader = Reader(source: source.makeAsyncIterator(), check: self)

@@ -1,3 +1,4 @@
+import Crypto
 import NIOCore
 import NIOHTTP1
 
@@ -8,8 +9,6 @@ struct S3Request: Sendable {
     case bytes(ByteBuffer, sha256: String)
     case content(ObjectContent)
   }
-
-  private static let emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
   var method: HTTPMethod
   /// Nil: the request is for the bucket.
@@ -27,7 +26,7 @@ struct S3Request: Sendable {
 
   var payloadHash: String {
     switch body {
-    case .empty: Self.emptyHash
+    case .empty: SHA256.ofNothing
     case .bytes(_, let hash): hash
     case .content(let content): content.sha256
     }
