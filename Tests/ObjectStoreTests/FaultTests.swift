@@ -172,18 +172,30 @@ import Testing
     try await fixture.direct.put("k", bytes(2 << 20))
     fixture.proxy.plan("GET", .stall, .stallAnswer(after: 300_000))
     #expect(try await fixture.store.bytes("k") == bytes(2 << 20))
+    #expect(fixture.proxy.requests.count == 3)
+  }
+
+  @Test func aStallBeforeTheAnswerIsATimeout() async throws {
+    let fixture = try await Fixture(stallTimeout: .milliseconds(500)) { configuration, _ in
+      configuration.retries.attempts = 2
+      configuration.multipartThreshold = 64 << 20
+    }
     // So large that the server has to read before all of it is sent.
-    fixture.proxy.plan("PUT", .stall, .stall, .stall, .stall)
     let large = bytes(40 << 20)
-    var configuration = try await StoreServer.seaweedConfiguration()
-    configuration.endpoint = fixture.proxy.endpoint
-    configuration.stallTimeout = .seconds(2)
-    configuration.retries.attempts = 2
-    let store = try S3Client(configuration)
-    let error = try await storeError { try await store.put("large", large) }
-    #expect(error.kind == .timeout)
-    #expect(error.attempts == 2)
-    #expect(error.outcomeIsUnknown)
+    // Many, because both the watch and the HTTP client notice it, in any order.
+    let puts = 16
+    for _ in 0..<(2 * puts) { fixture.proxy.plan("PUT", .stall) }
+    try await withThrowingTaskGroup { group in
+      for key in 0..<puts {
+        group.addTask { try await storeError { try await fixture.store.put("\(key)", large) } }
+      }
+      for try await error in group {
+        #expect(error.kind == .timeout, "\(error)")
+        #expect(error.attempts == 2)
+        #expect(error.outcomeIsUnknown)
+      }
+    }
+    #expect(fixture.proxy.requests.count == 2 * puts)
   }
 
   @Test func aSlowSourceIsNoStall() async throws {

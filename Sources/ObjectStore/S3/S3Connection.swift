@@ -198,7 +198,14 @@ final class S3Connection: Sendable {
 
   private func execute(_ message: HTTPClientRequest, _ watch: StallWatch) async throws -> HTTPClientResponse {
     try await withThrowingTaskGroup(of: HTTPClientResponse.self) { [http] group in
-      group.addTask { try await http.execute(message, deadline: .distantFuture) }
+      group.addTask {
+        do {
+          return try await http.execute(message, deadline: .distantFuture)
+        } catch ChannelError.ioOnClosedChannel where watch.hasStalled {
+          // What the client's own read timeout does to the rest of a body that the store did not take.
+          throw StallWatch.Stalled()
+        }
+      }
       group.addTask { try await watch.watch() }
       defer { group.cancelAll() }
       guard let response = try await group.next() else { throw CancellationError() }

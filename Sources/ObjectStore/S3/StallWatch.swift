@@ -22,6 +22,9 @@ final class StallWatch: Sendable {
     waitingSince.withLock { $0 = .now }
   }
 
+  /// Whether the store has had its turn for too long.
+  var hasStalled: Bool { waitingSince.withLock { $0.map { $0 + limit <= .now } ?? false } }
+
   /// Throws ``Stalled`` when the store has had its turn for too long.
   func watch() async throws -> Never {
     while true {
@@ -30,7 +33,7 @@ final class StallWatch: Sendable {
       if .now - deadline > limit / 2 {
         // This process itself was held up, and may not have seen yet what has come.
         waitingSince.withLock { if $0 != nil { $0 = .now } }
-      } else if let since = waitingSince.withLock({ $0 }), since + limit <= .now {
+      } else if hasStalled {
         throw Stalled()
       }
     }

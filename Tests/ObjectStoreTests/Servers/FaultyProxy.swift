@@ -37,9 +37,12 @@ final class FaultyProxy: Sendable {
     guard result == 0 else { throw Unexpected("the proxy cannot listen: \(String(cString: strerror(errno)))") }
     port = UInt16(bigEndian: address.sin_port)
     Thread { [weak self] in
+      // Only here, so that no connection of another listener is taken that has got the number.
+      defer { close(listener) }
       while true {
         let client = accept(listener, nil, nil)
-        guard client >= 0 else { return }
+        guard client >= 0 || errno == EINTR else { return }
+        guard client >= 0 else { continue }
         guard let self else {
           close(client)
           return
@@ -51,7 +54,6 @@ final class FaultyProxy: Sendable {
 
   deinit {
     shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
   }
 
   /// The faults for the next requests that match; each is used once, in order.
@@ -167,8 +169,11 @@ final class FaultyProxy: Sendable {
 
   private static func receive(_ descriptor: Int32, _ most: Int) -> [UInt8]? {
     var bytes = [UInt8](repeating: 0, count: most)
-    let count = recv(descriptor, &bytes, most, 0)
-    return count > 0 ? Array(bytes.prefix(count)) : nil
+    while true {
+      let count = recv(descriptor, &bytes, most, 0)
+      if count < 0, errno == EINTR { continue }
+      return count > 0 ? Array(bytes.prefix(count)) : nil
+    }
   }
 
   private static func send(_ bytes: [UInt8], to descriptor: Int32) {
@@ -177,8 +182,8 @@ final class FaultyProxy: Sendable {
       let count = rest.withUnsafeBytes {
         Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
       }
-      guard count > 0 else { return }
-      rest = rest.dropFirst(count)
+      guard count > 0 || errno == EINTR else { return }
+      rest = rest.dropFirst(max(0, count))
     }
   }
 
@@ -196,6 +201,6 @@ final class FaultyProxy: Sendable {
   /// Reads nothing until the peer has gone.
   private static func waitForClose(_ descriptor: Int32) {
     var event = pollfd(fd: descriptor, events: peerHasClosed, revents: 0)
-    _ = poll(&event, 1, -1)
+    while poll(&event, 1, -1) < 0, errno == EINTR {}
   }
 }
