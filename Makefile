@@ -136,7 +136,7 @@ test-matrix: test-deps | .build/venv ## Run all tests on every supported Postgre
 
 .PHONY: bench
 bench: deps ## Measure the retention beside its alternatives; QUICK=1: minutes, ONLY="submit bulk": some of it
-	swift run --quiet Benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(OUTPUT),--output $(OUTPUT))
+	swift run --quiet Benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY)) $(if $(LIVE),--live $(LIVE)) $(if $(EXPIRED),--expired $(EXPIRED)) $(if $(OUTPUT),--output $(OUTPUT))
 
 .PHONY: bench-offload
 bench-offload: build bench-deps ## Measure offload beside boto3 and rclone on the same SeaweedFS

@@ -25,6 +25,12 @@ struct Benchmarks: ParsableCommand {
   @Option(help: "How often everything is measured; the results are medians.")
   var rounds: Int?
 
+  @Option(parsing: .upToNextOption, help: "Live packages of the cleanups, fewest first; instead of the form's.")
+  var live: [Int] = []
+
+  @Option(parsing: .upToNextOption, help: "Expired packages of the cleanups; instead of the form's.")
+  var expired: [Int] = []
+
   func validate() throws {
     let names = Measurements.all.map(\.name)
     guard let unknown = only.first(where: { !names.contains($0) }) else { return }
@@ -34,6 +40,8 @@ struct Benchmarks: ParsableCommand {
   func run() throws {
     var scale = quick ? Scale.quick : .full
     if let rounds { scale.rounds = rounds }
+    if !live.isEmpty { scale.live = live }
+    if !expired.isEmpty { scale.expired = expired }
     let bench = try Bench(scale: scale)
     defer { bench.stop() }
     var report = Report(surroundings: try bench.surroundings())
