@@ -283,7 +283,9 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_reports_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+-- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_variable
 DECLARE
@@ -421,7 +423,9 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_packages_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+-- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_variable
 DECLARE
@@ -568,6 +572,7 @@ BEGIN
   outcome := 'done';
 EXCEPTION
   WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
+    -- Nothing is taken yet, and the next attempt takes it.
     outcome := 'retry';
     failure := SQLERRM;
     failure_state := SQLSTATE;
@@ -585,7 +590,9 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s'
+-- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_variable
 DECLARE
@@ -727,7 +734,9 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_purge_batch(
   INOUT after_time timestamptz, INOUT after_key bigint,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+-- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_variable
 DECLARE

@@ -296,6 +296,45 @@ import Testing
     #expect(try error() == "no fold today")
   }
 
+  @Test("A batch reads no whole table, even where the planner would", arguments: RefcountingMode.allCases)
+  func readsByKey(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try database.connection.execute(
+      """
+      INSERT INTO jam_services (id, owner, code_hash) VALUES (gen_random_uuid(), '', '');
+      INSERT INTO jam_work_packages (id, service_id, created_at)
+      SELECT md5(n::text)::uuid, s.id, now() - interval '60 days' FROM jam_services AS s, generate_series(1, 3000) AS n;
+      INSERT INTO jam_work_items (id, package_id, kind, params_hash) SELECT p.id, p.id, '', '' FROM jam_work_packages AS p;
+      INSERT INTO jam_work_reports (id, package_id, service_id, refine_output_hash, created_at)
+      SELECT p.id, p.id, p.service_id, '', p.created_at FROM jam_work_packages AS p;
+      INSERT INTO jam_attestations (report_id, worker_id, created_at)
+      SELECT r.id, '', r.created_at FROM jam_work_reports AS r;
+      INSERT INTO jam_preimages (hash, size, data, created_at)
+      SELECT encode(sha256(n::text::bytea), 'hex'), 0, '', now() - interval '60 days' FROM generate_series(1, 3000) AS n;
+      SELECT jam_fold_references();
+      """
+    )
+    try database.connection.execute("VACUUM (ANALYZE)")
+    // In a session that has read nothing yet.
+    let session = try database.connect()
+    try session.execute("BEGIN")
+    for name in ["reports", "packages", "preimages"] {
+      let batch = Identifier("jam_cleanup_\(name)_batch")
+      let row = try session.query("SELECT outcome FROM \(batch)(0, now(), 1000, '-infinity', NULL)").first
+      #expect(row?["outcome"] == "more")
+    }
+    let tables = try session.query(
+      """
+      SELECT relname, n_tup_del, seq_scan FROM pg_stat_xact_user_tables
+      WHERE relname IN ('jam_work_packages', 'jam_work_items', 'jam_work_reports', 'jam_attestations', 'jam_preimages')
+      """
+    )
+    #expect(tables.rows.count == 5)
+    for table in tables.rows {
+      #expect(table["n_tup_del"] == "1000" && table["seq_scan"] == "0", "\(table["relname"] ?? "")")
+    }
+  }
+
   @Test("A batch of blobs in an old snapshot is refused")
   func batchInOldSnapshot() throws {
     let database = try installed(.immediate)

@@ -5,14 +5,14 @@ import SafeSQL
 extension RetentionSchema {
   func batchName(_ name: String) -> QualifiedName { names.qualified("cleanup_\(name)_batch") }
 
-  /// What a batch does with errors; `last` and `last_time` survive them, since variables are not rolled back.
-  private func caughtErrors(lastKey last: SQL) -> SQL {
+  /// What a step does with errors.
+  ///
+  /// - Parameter retry: what it does about those that may not come again, besides saying so.
+  private func caughtErrors(retry: SQL) -> SQL {
     """
     EXCEPTION
       WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
-        -- Where the batch would have ended: after the last attempt the caller goes on from there.
-        after_time := coalesce(last_time, after_time);
-        after_key := coalesce(\(last), after_key);
+        \(retry)
         outcome := 'retry';
         failure := SQLERRM;
         failure_state := SQLSTATE;
@@ -21,6 +21,17 @@ extension RetentionSchema {
         failure := SQLERRM;
         failure_state := SQLSTATE;
     """
+  }
+
+  /// The same for a batch; `last` and `last_time` survive the error, since variables are not rolled back.
+  private func caughtErrors(lastKey last: SQL) -> SQL {
+    caughtErrors(
+      retry: """
+        -- Where the batch would have ended: after the last attempt the caller goes on from there.
+        after_time := coalesce(last_time, after_time);
+        after_key := coalesce(\(last), after_key);
+        """
+    )
   }
 
   /// Tells a session that asks for DEBUG messages what a batch has done; its program knows the message by its SQLSTATE.
@@ -46,15 +57,7 @@ extension RetentionSchema {
         END IF;
         PERFORM \(names.qualified("fold_references"))();
         outcome := 'done';
-      EXCEPTION
-        WHEN deadlock_detected OR lock_not_available OR serialization_failure THEN
-          outcome := 'retry';
-          failure := SQLERRM;
-          failure_state := SQLSTATE;
-        WHEN OTHERS THEN
-          outcome := 'failed';
-          failure := SQLERRM;
-          failure_state := SQLSTATE;
+      \(caughtErrors(retry: "-- Nothing is taken yet, and the next attempt takes it."))
       END
       """
     return """
@@ -76,7 +79,9 @@ extension RetentionSchema {
         INOUT after_time timestamptz, INOUT after_key \(type),
         OUT outcome text, OUT failure text, OUT failure_state text
       )
-      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s' SET plan_cache_mode = force_custom_plan
+      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s'
+      -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
+      SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(batchSignature(type))) IS \(literal: comment);
       \(revoke("FUNCTION", "\(function)(\(batchSignature(type)))"))
