@@ -23,7 +23,7 @@ struct Chart {
     }
     let bars = lines.enumerated().map { position, line in bar(line, y: Self.top + Double(position) * Self.row) }
     return """
-      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Self.left + Self.width + 110) \(height)" font-family="sans-serif" font-size="12">
+      <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 \(Self.left + Self.width + 125) \(height)" font-family="sans-serif" font-size="12">
       <rect width="100%" height="100%" fill="#fff"/>
       <text x="10" y="20" font-size="15">Measured against the targets; to the right of the line: reached</text>
       \(ticks.joined())\(bars.joined())</svg>

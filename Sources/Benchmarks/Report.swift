@@ -64,12 +64,13 @@ struct Report {
 
   private static func text(_ isReached: Bool?) -> String { isReached.map { $0 ? "yes" : "**no**" } ?? "" }
 
-  /// Three digits that count.
+  /// Three digits that count, two of small values.
   static func text(_ value: Double) -> String {
     switch abs(value) {
     case 100...: String(format: "%.0f", value)
     case 10..<100: String(format: "%.1f", value)
-    default: String(format: "%.2f", value)
+    case 0.1..<10: String(format: "%.2f", value)
+    default: String(format: "%.2g", value)
     }
   }
 }
