@@ -41,8 +41,8 @@ final class FaultyProxy: Sendable {
       defer { close(listener) }
       while true {
         let client = accept(listener, nil, nil)
-        guard client >= 0 || errno == EINTR else { return }
-        guard client >= 0 else { continue }
+        if client < 0, errno == EINTR { continue }
+        guard client >= 0 else { return }
         guard let self else {
           close(client)
           return
