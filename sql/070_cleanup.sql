@@ -349,6 +349,8 @@ BEGIN
 AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
 AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
+  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
       DELETE FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed)
@@ -489,6 +491,8 @@ BEGIN
 AND (r.status = ANY (protected)) IS NOT TRUE
 AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
 
+  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
       DELETE FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed)
@@ -663,6 +667,8 @@ AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash =
   ) AS f;
 
   SELECT p.archive_days > 0 INTO archives FROM public.jam_retention_policy AS p;
+  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
       DELETE FROM public.jam_preimages AS x WHERE x.hash = ANY (doomed)

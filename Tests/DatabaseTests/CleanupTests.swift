@@ -3,6 +3,7 @@ import Postgres
 import RetentionModel
 import RetentionRunner
 import SafeSQL
+import Synchronization
 import Testing
 
 @Suite struct CleanupTests {
@@ -190,6 +191,16 @@ import Testing
     #expect(try database.retention.cleanup().int("deleted_packages") == 1)
   }
 
+  /// Waits until the cleanup in the session pauses; or it has ended without.
+  private func waitForPause(of session: Connection, in database: TestDatabase) throws {
+    while try database.connection.query(
+      """
+      SELECT FROM pg_stat_activity WHERE pid = \(session.processID) AND wait_event = 'PgSleep'
+      UNION ALL SELECT FROM jam_cleanup_runs WHERE finished_at IS NOT NULL
+      """
+    ).first == nil {}
+  }
+
   @Test("Between two batches a cleanup pauses, and holds no row and no table lock meanwhile")
   func batchPause() throws {
     let database = try installed(.immediate)
@@ -202,9 +213,7 @@ import Testing
       _ = try? session.query("CALL jam_cleanup()")
       ended.signal()
     }.start()
-    while try database.connection.query(
-      "SELECT FROM pg_stat_activity WHERE pid = \(session.processID) AND wait_event = 'PgSleep'"
-    ).first == nil {}
+    try waitForPause(of: session, in: database)
     #expect(
       try database.int(
         "SELECT count(*) FROM pg_locks WHERE pid = \(session.processID) AND mode NOT IN ('AccessShareLock', 'ExclusiveLock')"
@@ -232,13 +241,8 @@ import Testing
       _ = try? session.query("CALL jam_cleanup()")
       ended.signal()
     }.start()
-    // It waits for the fold; or it has ended without.
-    while try database.connection.query(
-      """
-      SELECT FROM pg_stat_activity WHERE pid = \(session.processID) AND wait_event = 'PgSleep'
-      UNION ALL SELECT FROM jam_cleanup_runs WHERE finished_at IS NOT NULL
-      """
-    ).first == nil {}
+    // For the fold.
+    try waitForPause(of: session, in: database)
     try folder.execute("COMMIT")
     ended.wait()
     #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE status = 'completed'") == 1)
@@ -296,33 +300,43 @@ import Testing
     #expect(try error() == "no fold today")
   }
 
-  @Test("A batch reads no whole table, even where the planner would", arguments: RefcountingMode.allCases)
-  func readsByKey(mode: RefcountingMode) throws {
-    let database = try installed(mode)
+  /// Adds expired packages, each with an item, a report and an attestation, and as many expired blobs.
+  private func addExpired(_ count: Int, to database: TestDatabase) throws {
     try database.connection.execute(
       """
       INSERT INTO jam_services (id, owner, code_hash) VALUES (gen_random_uuid(), '', '');
       INSERT INTO jam_work_packages (id, service_id, created_at)
-      SELECT md5(n::text)::uuid, s.id, now() - interval '60 days' FROM jam_services AS s, generate_series(1, 3000) AS n;
+      SELECT md5(n::text)::uuid, s.id, now() - interval '60 days' FROM jam_services AS s, generate_series(1, \(count)) AS n;
       INSERT INTO jam_work_items (id, package_id, kind, params_hash) SELECT p.id, p.id, '', '' FROM jam_work_packages AS p;
       INSERT INTO jam_work_reports (id, package_id, service_id, refine_output_hash, created_at)
       SELECT p.id, p.id, p.service_id, '', p.created_at FROM jam_work_packages AS p;
       INSERT INTO jam_attestations (report_id, worker_id, created_at)
       SELECT r.id, '', r.created_at FROM jam_work_reports AS r;
       INSERT INTO jam_preimages (hash, size, data, created_at)
-      SELECT encode(sha256(n::text::bytea), 'hex'), 0, '', now() - interval '60 days' FROM generate_series(1, 3000) AS n;
+      SELECT encode(sha256(n::text::bytea), 'hex'), 0, '', now() - interval '60 days' FROM generate_series(1, \(count)) AS n;
       SELECT jam_fold_references();
       """
     )
-    try database.connection.execute("VACUUM (ANALYZE)")
-    // In a session that has read nothing yet.
-    let session = try database.connect()
-    try session.execute("BEGIN")
+  }
+
+  /// Calls the function of each class, and of the blobs, for a batch of a thousand.
+  private func deleteBatches(in session: Connection) throws {
     for name in ["reports", "packages", "preimages"] {
       let batch = Identifier("jam_cleanup_\(name)_batch")
       let row = try session.query("SELECT outcome FROM \(batch)(0, now(), 1000, '-infinity', NULL)").first
       #expect(row?["outcome"] == "more")
     }
+  }
+
+  @Test("A batch reads no whole table, even where the planner would", arguments: RefcountingMode.allCases)
+  func readsByKey(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try addExpired(3000, to: database)
+    try database.connection.execute("VACUUM (ANALYZE)")
+    // In a session that has read nothing yet.
+    let session = try database.connect()
+    try session.execute("BEGIN")
+    try deleteBatches(in: session)
     let tables = try session.query(
       """
       SELECT relname, n_tup_del, seq_scan FROM pg_stat_xact_user_tables
@@ -333,6 +347,24 @@ import Testing
     for table in tables.rows {
       #expect(table["n_tup_del"] == "1000" && table["seq_scan"] == "0", "\(table["relname"] ?? "")")
     }
+  }
+
+  @Test("What foreign keys ask for each row is planned once, not for each row", arguments: RefcountingMode.allCases)
+  func plansForeignKeysOnce(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try addExpired(300, to: database)
+    let session = try database.connect()
+    // The server tells of each plan that it makes.
+    try session.execute("SET debug_print_plan = on; SET client_min_messages = log; BEGIN")
+    let plans = Mutex(0)
+    try session.observingNotices(
+      { notice in
+        if notice.message == "plan:" { plans.withLock { $0 += 1 } }
+        return true
+      },
+      during: { try deleteBatches(in: session) }
+    )
+    #expect((10..<300).contains(plans.withLock { $0 }))
   }
 
   @Test("A batch of blobs in an old snapshot is refused")

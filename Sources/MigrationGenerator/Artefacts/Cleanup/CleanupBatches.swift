@@ -69,6 +69,14 @@ extension RetentionSchema {
       """
   }
 
+  /// Ends the custom plans of the statements before it.
+  private var plansForEachRowOnce: SQL {
+    """
+    -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+    SET LOCAL plan_cache_mode = auto;
+    """
+  }
+
   private func batchSignature(_ type: SQL) -> SQL { "bigint, timestamptz, integer, timestamptz, \(type)" }
 
   private func createBatch(_ name: String, keyType type: SQL, rights: SQL, comment: String, body: SQL) -> SQL {
@@ -220,6 +228,7 @@ extension RetentionSchema {
         WHERE r.\(id) = ANY (doomed)
           AND \(checked);
 
+        \(plansForEachRowOnce)
         IF archives THEN
           \(SQL.joined(parts.map(\.archive) + [archiveRows(dataClass.name, "WHERE x.\(id) = ANY (doomed)")], separator: "\n"))
         ELSE
@@ -318,6 +327,7 @@ extension RetentionSchema {
         ) AS f;
 
         SELECT p.archive_days > 0 INTO archives FROM \(policy) AS p;
+        \(plansForEachRowOnce)
         IF archives THEN
           \(movingToArchive(archivedBlobs, "WHERE x.\(key) = ANY (doomed)"))
           \(sums("kept"))
