@@ -47,7 +47,7 @@ pg_catalog.pg_column_size(r.id) + pg_catalog.pg_column_size(r.package_id) + pg_c
   FROM public.jam_work_reports AS r, policy AS w
   WHERE r.created_at < w.reports_cutoff
   AND r.created_at > '-infinity'
-  AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses)))
+  AND (cardinality(w.protected_statuses) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses))))
   AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
 ), dying_attestations AS MATERIALIZED (
   SELECT x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
@@ -321,7 +321,7 @@ BEGIN
     FROM public.jam_work_reports AS r
     WHERE r.id = ANY (aged)
       AND r.created_at < cutoff
-  AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
+  AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
   AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
     EXIT WHEN expired IS NOT NULL;
     after_time := last_time;
@@ -346,7 +346,7 @@ BEGIN
   FROM public.jam_work_reports AS r
   WHERE r.id = ANY (doomed)
     AND r.created_at < cutoff
-AND NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected)))
+AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
 AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
   -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.

@@ -332,6 +332,8 @@ import Testing
   func readsByKey(mode: RefcountingMode) throws {
     let database = try installed(mode)
     try addExpired(3000, to: database)
+    // Only then are parents looked up.
+    try database.retention.setPolicy("protected_statuses", to: "{running}")
     try database.connection.execute("VACUUM (ANALYZE)")
     // In a session that has read nothing yet.
     let session = try database.connect()

@@ -55,7 +55,9 @@ extension RetentionSchema {
     if let status = dataClass.status {
       result.append("(r.\(Identifier(status)) = ANY (\(protected))) IS NOT TRUE")
     }
+    // Where no status is protected, as by default, no parent is looked up.
     result += protectedAncestors(of: dataClass.table, alias: "r", protected: protected, depth: 1)
+      .map { "(cardinality(\(protected)) = 0 OR \($0))" }
     for part in dataClass.parts {
       let key = partKey(part, of: dataClass)
       if let timestamp = part.timestamp {
