@@ -22,7 +22,7 @@ private let isRunBy: Comment = "make mutations runs them"
     /// Whether the programs archive what cleanups delete, and undo them.
     var archives: Bool
     /// Whether it is about blobs in the object store, which have random programs of their own.
-    var isAboutObjects: Bool { file.hasPrefix("075") }
+    var isAboutObjects: Bool
 
     init(
       _ what: String,
@@ -31,7 +31,8 @@ private let isRunBy: Comment = "make mutations runs them"
       _ replacement: String,
       modes: [RefcountingMode] = RefcountingMode.allCases,
       spec: String? = nil,
-      archives: Bool = false
+      archives: Bool = false,
+      isAboutObjects: Bool = false
     ) {
       testDescription = what
       self.file = file
@@ -40,6 +41,7 @@ private let isRunBy: Comment = "make mutations runs them"
       self.modes = modes
       self.spec = spec
       self.archives = archives
+      self.isAboutObjects = isAboutObjects || file.hasPrefix("075")
     }
   }
 
@@ -340,6 +342,21 @@ private let isRunBy: Comment = "make mutations runs them"
       modes: [.immediate],
       spec: "blob-restore"
     ),
+    Mutation(
+      "sweep: takes objects that only the archive needs",
+      "075_blob_store.sql",
+      "FROM public.jam_archived_preimages AS a",
+      "FROM (SELECT * FROM public.jam_archived_preimages LIMIT 0) AS a",
+      archives: true
+    ),
+    Mutation(
+      "cleanup: the archive takes each object for its blob's first",
+      "070_cleanup.sql",
+      "coalesce(o.generation, 0) END",
+      "0 END",
+      archives: true,
+      isAboutObjects: true
+    ),
   ]
 
   @Test("Each place to break is there", arguments: mutations + archiveMutations + objectMutations)
@@ -371,7 +388,7 @@ private let isRunBy: Comment = "make mutations runs them"
         if let spec = mutation.spec {
           try difference(in: spec, mode, database, files)
         } else if mutation.isAboutObjects {
-          try await failureWithObjects(of: database, files)
+          try await failureWithObjects(of: database, files, archives: mutation.archives)
         } else {
           try failure(of: database, files, archives: mutation.archives)
         }
@@ -393,13 +410,17 @@ private let isRunBy: Comment = "make mutations runs them"
   }
 
   /// The same for programs that move blobs.
-  private func failureWithObjects(of database: TestDatabase, _ files: [MigrationFile]) async throws -> String? {
+  private func failureWithObjects(
+    of database: TestDatabase,
+    _ files: [MigrationFile],
+    archives: Bool
+  ) async throws -> String? {
     _ = try database.migrator(files).up()
     try database.retention.setPolicy("offload_threshold_bytes", to: "0")
     for seed in UInt64(1)...200 {
       do {
         try await withDirectoryStore { directory in
-          try await BlobProgram(seed: seed, database: database, base: directory).run()
+          try await BlobProgram(seed: seed, database: database, base: directory, archives: archives).run()
         }
       } catch {
         return "program \(seed): \("\(error)".prefix(160))"
