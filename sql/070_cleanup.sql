@@ -659,7 +659,8 @@ BEGIN
     SELECT r.hash AS hash
     FROM public.jam_preimages AS r
     WHERE r.hash = ANY (settled) AND (pg_catalog.hashtext(r.hash) & 255) = ANY (buckets)
-      AND r.refcount = 0 AND r.created_at < cutoff
+      -- Not "= 0": the planner would read all of the index of unreferenced preimages for each batch.
+      AND r.refcount <= 0 AND r.created_at < cutoff
       AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= cutoff)
 AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash)
       AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)

@@ -351,6 +351,25 @@ import Testing
     }
   }
 
+  @Test("A batch of blobs reads those that it may delete, however many more are unreferenced")
+  func readsUnreferencedBlobsOnce() throws {
+    let database = try installed(.immediate)
+    try addExpired(3000, to: database)
+    // The statistics are from before anything was unreferenced, as they are after a cleanup's first steps.
+    try database.connection.execute("SET session_replication_role = replica; UPDATE jam_preimages SET refcount = 1")
+    try database.connection.execute("VACUUM (ANALYZE) jam_preimages")
+    try database.connection.execute("UPDATE jam_preimages SET refcount = 0; RESET session_replication_role")
+    let session = try database.connect()
+    try session.execute("BEGIN")
+    let batch = try session.query("SELECT outcome FROM jam_cleanup_preimages_batch(0, now(), 100, '-infinity', NULL)")
+      .first
+    #expect(batch?["outcome"] == "more")
+    let read = try session.query(
+      "SELECT pg_stat_get_xact_tuples_returned('jam_preimages_unreferenced_idx'::regclass) AS read"
+    ).first
+    #expect((100..<200).contains(try read?.int("read") ?? 0))
+  }
+
   @Test("What foreign keys ask for each row is planned once, not for each row", arguments: RefcountingMode.allCases)
   func plansForeignKeysOnce(mode: RefcountingMode) throws {
     let database = try installed(mode)

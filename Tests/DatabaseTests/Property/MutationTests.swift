@@ -171,8 +171,8 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "cleanup: blobs go whatever their refcount",
       "070_cleanup.sql",
-      "r.refcount = 0 AND r.created_at < cutoff",
-      "r.created_at < cutoff"
+      "= 0 AND r.created_at < cutoff",
+      "= r.refcount AND r.created_at < cutoff"
     ),
     Mutation(
       "cleanup: pending references are not asked for",

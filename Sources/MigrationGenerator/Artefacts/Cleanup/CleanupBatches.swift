@@ -320,7 +320,8 @@ extension RetentionSchema {
           SELECT r.\(key) AS hash
           FROM \(blobTable) AS r
           WHERE r.\(key) = ANY (settled) AND \(bucket("r.\(key)")) = ANY (buckets)
-            AND r.\(refcount) = 0 AND r.\(createdAt) < cutoff
+            -- Not "= 0": the planner would read all of the index of unreferenced \(comment: blobs.plural) for each batch.
+            AND r.\(refcount) <= 0 AND r.\(createdAt) < cutoff
             AND \(unused)
             AND NOT EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
           FOR UPDATE OF r SKIP LOCKED
