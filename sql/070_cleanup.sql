@@ -349,7 +349,7 @@ BEGIN
 AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
 AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
-  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  -- What foreign keys to this table ask for each row that goes is planned once, not each time.
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
@@ -491,7 +491,7 @@ BEGIN
 AND (r.status = ANY (protected)) IS NOT TRUE
 AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
 
-  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  -- What foreign keys to this table ask for each row that goes is planned once, not each time.
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
@@ -668,7 +668,7 @@ AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash =
   ) AS f;
 
   SELECT p.archive_days > 0 INTO archives FROM public.jam_retention_policy AS p;
-  -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+  -- What foreign keys to this table ask for each row that goes is planned once, not each time.
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (

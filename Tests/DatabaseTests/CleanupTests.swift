@@ -374,6 +374,8 @@ import Testing
   func plansForeignKeysOnce(mode: RefcountingMode) throws {
     let database = try installed(mode)
     try addExpired(300, to: database)
+    // An application may have some that the model does not know.
+    try database.connection.execute("CREATE TABLE others (hash text REFERENCES jam_preimages)")
     let session = try database.connect()
     // The server tells of each plan that it makes.
     try session.execute("SET debug_print_plan = on; SET client_min_messages = log; BEGIN")

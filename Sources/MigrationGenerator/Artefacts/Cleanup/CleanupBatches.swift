@@ -69,10 +69,10 @@ extension RetentionSchema {
       """
   }
 
-  /// Ends the custom plans of the statements before it.
-  private var plansForEachRowOnce: SQL {
+  /// Ends the custom plans of the statements before it, for the rest of the function. (PostgreSQL manual, "SET")
+  private var plansForeignKeysOnce: SQL {
     """
-    -- Foreign keys ask a query for each row that goes: that one is planned once, not each time.
+    -- What foreign keys to this table ask for each row that goes is planned once, not each time.
     SET LOCAL plan_cache_mode = auto;
     """
   }
@@ -228,7 +228,7 @@ extension RetentionSchema {
         WHERE r.\(id) = ANY (doomed)
           AND \(checked);
 
-        \(plansForEachRowOnce)
+        \(plansForeignKeysOnce)
         IF archives THEN
           \(SQL.joined(parts.map(\.archive) + [archiveRows(dataClass.name, "WHERE x.\(id) = ANY (doomed)")], separator: "\n"))
         ELSE
@@ -328,7 +328,7 @@ extension RetentionSchema {
         ) AS f;
 
         SELECT p.archive_days > 0 INTO archives FROM \(policy) AS p;
-        \(plansForEachRowOnce)
+        \(plansForeignKeysOnce)
         IF archives THEN
           \(movingToArchive(archivedBlobs, "WHERE x.\(key) = ANY (doomed)"))
           \(sums("kept"))
