@@ -104,6 +104,8 @@ import Testing
           WHERE j.jobname LIKE 'jam_cleanup%' AND d.start_time IS NOT NULL AND d.status IN ('succeeded', 'failed')
           """
         while try admin.query(done).rows.count < run {}
+        // pg_cron's background worker says `succeeded` before it commits.
+        while try !admin.query("SELECT FROM jam_cleanup_runs WHERE status = 'running'").rows.isEmpty {}
         let outcomes = try admin.query(done).rows
         #expect(outcomes.allSatisfy { $0["status"] == "succeeded" }, "\(outcomes.map { $0["return_message"] ?? "" })")
         let runs = try keeper.query("SELECT status, dry_run, deleted_preimages FROM jam_cleanup_runs ORDER BY id").rows
