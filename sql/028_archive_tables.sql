@@ -47,8 +47,10 @@ BEGIN
   LOOP
     attempt := pg_catalog.clock_timestamp();
     BEGIN
-      FOREACH t IN ARRAY ARRAY['public.jam_retention_policy',
-'public.jam_cleanup_runs'] LOOP
+      FOREACH t IN ARRAY ARRAY[
+        'public.jam_retention_policy',
+        'public.jam_cleanup_runs'
+      ] LOOP
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);

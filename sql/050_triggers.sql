@@ -44,19 +44,21 @@ BEGIN
   LOOP
     attempt := pg_catalog.clock_timestamp();
     BEGIN
-      FOREACH t IN ARRAY ARRAY['public.jam_services',
-'public.jam_service_versions',
-'public.jam_work_packages',
-'public.jam_work_items',
-'public.jam_work_reports',
-'public.jam_preimages'] LOOP
+      FOREACH t IN ARRAY ARRAY[
+        'public.jam_services',
+        'public.jam_service_versions',
+        'public.jam_work_packages',
+        'public.jam_work_items',
+        'public.jam_work_reports',
+        'public.jam_preimages'
+      ] LOOP
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
         EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, CASE WHEN t = 'public.jam_preimages' AND NOT EXISTS (
-  SELECT FROM pg_catalog.pg_constraint AS c
-  WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
-) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
+          SELECT FROM pg_catalog.pg_constraint AS c
+          WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
+        ) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END);
       END LOOP;
       PERFORM pg_catalog.set_config('lock_timeout', given, true);
       EXIT;
@@ -1161,9 +1163,9 @@ CREATE OR REPLACE TRIGGER jam_preimages_record_truncate
 DO $jam$
 BEGIN
   IF NOT EXISTS (
-  SELECT FROM pg_catalog.pg_constraint AS c
-  WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
-) THEN
+    SELECT FROM pg_catalog.pg_constraint AS c
+    WHERE c.conrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.conname = 'jam_preimages_refcount_check'
+  ) THEN
     -- NOT VALID: rows from before the adoption are corrected by the backfill, not read here under the lock.
     ALTER TABLE public.jam_preimages ADD CONSTRAINT jam_preimages_refcount_check CHECK (refcount >= 0) NOT VALID;
   END IF;

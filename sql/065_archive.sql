@@ -126,7 +126,7 @@ BEGIN
             WHERE a.run_id = $1
               AND a."entry" BETWEEN $2 AND $3
               AND (CASE WHEN a.other_columns IS NOT NULL
-            THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
+              THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
             ORDER BY a.hash, a."entry" DESC
           ), restored AS (
             INSERT INTO public.jam_preimages (hash, size, media_type, data, created_at, uploader, storage_class, refcount
@@ -161,22 +161,22 @@ BEGIN
           SET generation = EXCLUDED.generation, next_generation = greatest(g.next_generation, EXCLUDED.generation)
         $sql$
       ) USING run_id, first_entry, last_entry, others;
-      -- One that is here again has the same content: what is archived of it is not needed any more.
-      WITH needless AS (
-        DELETE FROM public.jam_archived_preimages AS a
-        USING public.jam_preimages AS b
-        WHERE a.run_id = $1 AND a."entry" BETWEEN $4 AND $5
-          AND b.hash = a.hash AND b.size = a.size
-          AND (
-            b.data = a.data OR b.storage_class = 's3'
-            OR a.data IS NULL AND (b.data IS NOT NULL OR a."generation" IS NULL)
-          )
-        RETURNING a.hash AS hash, a."generation" AS generation, a.size AS size
-      )
-      INSERT INTO public.jam_blob_deletions (hash, generation, size)
-      SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
-      WHERE n.generation IS NOT NULL
-      ON CONFLICT (hash, generation) DO NOTHING;
+        -- One that is here again has the same content: what is archived of it is not needed any more.
+        WITH needless AS (
+          DELETE FROM public.jam_archived_preimages AS a
+          USING public.jam_preimages AS b
+          WHERE a.run_id = $1 AND a."entry" BETWEEN $4 AND $5
+            AND b.hash = a.hash AND b.size = a.size
+            AND (
+              b.data = a.data OR b.storage_class = 's3'
+              OR a.data IS NULL AND (b.data IS NOT NULL OR a."generation" IS NULL)
+            )
+          RETURNING a.hash AS hash, a."generation" AS generation, a.size AS size
+        )
+        INSERT INTO public.jam_blob_deletions (hash, generation, size)
+        SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
+        WHERE n.generation IS NOT NULL
+        ON CONFLICT (hash, generation) DO NOTHING;
     WHEN 'packages' THEN
       EXECUTE concat(
         $sql$
@@ -186,7 +186,7 @@ BEGIN
             WHERE a.run_id = $1
               AND a."entry" BETWEEN $2 AND $3
               AND (CASE WHEN a.other_columns IS NOT NULL
-            THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
+              THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
               AND (a.service_id IS NULL OR EXISTS (SELECT FROM public.jam_services AS p WHERE p.id = a.service_id))
             ORDER BY a.id, a."entry" DESC
           ), restored AS (
@@ -220,7 +220,7 @@ BEGIN
             WHERE a.run_id = $1
               AND a."entry" BETWEEN $2 AND $3
               AND (CASE WHEN a.other_columns IS NOT NULL
-            THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
+              THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
               AND (a.package_id IS NULL OR EXISTS (SELECT FROM public.jam_work_packages AS p WHERE p.id = a.package_id))
             ORDER BY a.id, a."entry" DESC
           ), restored AS (
@@ -254,7 +254,7 @@ BEGIN
             WHERE a.run_id = $1
               AND a."entry" BETWEEN $2 AND $3
               AND (CASE WHEN a.other_columns IS NOT NULL
-            THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
+              THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
               AND (a.package_id IS NULL OR EXISTS (SELECT FROM public.jam_work_packages AS p WHERE p.id = a.package_id))
               AND (a.service_id IS NULL OR EXISTS (SELECT FROM public.jam_services AS p WHERE p.id = a.service_id))
             ORDER BY a.id, a."entry" DESC
@@ -289,7 +289,7 @@ BEGIN
             WHERE a.run_id = $1
               AND a."entry" BETWEEN $2 AND $3
               AND (CASE WHEN a.other_columns IS NOT NULL
-            THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
+              THEN ARRAY(SELECT k.name FROM pg_catalog.json_object_keys(a.other_columns) AS k (name) ORDER BY k.name) END) IS NOT DISTINCT FROM $4
               AND (a.report_id IS NULL OR EXISTS (SELECT FROM public.jam_work_reports AS p WHERE p.id = a.report_id))
             ORDER BY a.report_id, a.worker_id, a."entry" DESC
           ), restored AS (

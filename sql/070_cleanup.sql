@@ -43,32 +43,58 @@ WITH policy AS MATERIALIZED (
   WHERE p.retention_days > 0
 ), dying_reports AS MATERIALIZED (
   SELECT r.id, r.package_id, r.service_id, r.refine_output_hash, r.refine_output_compact, r.traces, r.created_at,
-pg_catalog.pg_column_size(r.id) + pg_catalog.pg_column_size(r.package_id) + pg_catalog.pg_column_size(r.service_id) + pg_catalog.pg_column_size(r.refine_output_hash) + coalesce(pg_catalog.pg_column_size(r.refine_output_compact), 0) + coalesce(pg_catalog.pg_column_size(r.traces), 0) + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
+    pg_catalog.pg_column_size(r.id)
+      + pg_catalog.pg_column_size(r.package_id)
+      + pg_catalog.pg_column_size(r.service_id)
+      + pg_catalog.pg_column_size(r.refine_output_hash)
+      + coalesce(pg_catalog.pg_column_size(r.refine_output_compact), 0)
+      + coalesce(pg_catalog.pg_column_size(r.traces), 0)
+      + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
   FROM public.jam_work_reports AS r, policy AS w
   WHERE r.created_at < w.reports_cutoff
-  AND r.created_at > '-infinity'
-  AND (cardinality(w.protected_statuses) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses))))
-  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
+    AND r.created_at > '-infinity'
+    AND (cardinality(w.protected_statuses) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses))))
+    AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
 ), dying_attestations AS MATERIALIZED (
   SELECT x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
-pg_catalog.pg_column_size(x.report_id) + pg_catalog.pg_column_size(x.worker_id) + coalesce(pg_catalog.pg_column_size(x.signature), 0) + pg_catalog.pg_column_size(x.weight) + pg_catalog.pg_column_size(x.created_at) + coalesce(pg_catalog.pg_column_size(x.engine), 0) + coalesce(pg_catalog.pg_column_size(x.engine_version), 0) AS stored_bytes
+    pg_catalog.pg_column_size(x.report_id)
+      + pg_catalog.pg_column_size(x.worker_id)
+      + coalesce(pg_catalog.pg_column_size(x.signature), 0)
+      + pg_catalog.pg_column_size(x.weight)
+      + pg_catalog.pg_column_size(x.created_at)
+      + coalesce(pg_catalog.pg_column_size(x.engine), 0)
+      + coalesce(pg_catalog.pg_column_size(x.engine_version), 0) AS stored_bytes
   FROM public.jam_attestations AS x
   JOIN dying_reports AS r ON x.report_id = r.id
 ), dying_packages AS MATERIALIZED (
   SELECT r.id, r.service_id, r.created_by, r.nonce, r.expiry, r.signature, r.preimage_hashes, r.status, r.created_at,
-pg_catalog.pg_column_size(r.id) + pg_catalog.pg_column_size(r.service_id) + pg_catalog.pg_column_size(r.created_by) + pg_catalog.pg_column_size(r.nonce) + coalesce(pg_catalog.pg_column_size(r.expiry), 0) + coalesce(pg_catalog.pg_column_size(r.signature), 0) + pg_catalog.pg_column_size(r.preimage_hashes) + pg_catalog.pg_column_size(r.status) + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
+    pg_catalog.pg_column_size(r.id)
+      + pg_catalog.pg_column_size(r.service_id)
+      + pg_catalog.pg_column_size(r.created_by)
+      + pg_catalog.pg_column_size(r.nonce)
+      + coalesce(pg_catalog.pg_column_size(r.expiry), 0)
+      + coalesce(pg_catalog.pg_column_size(r.signature), 0)
+      + pg_catalog.pg_column_size(r.preimage_hashes)
+      + pg_catalog.pg_column_size(r.status)
+      + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
   FROM public.jam_work_packages AS r, policy AS w
   WHERE r.created_at < w.packages_cutoff
-  AND r.created_at > '-infinity'
-  AND (r.status = ANY (w.protected_statuses)) IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id AND NOT EXISTS (SELECT FROM dying_reports AS d WHERE d.id = c.id))
+    AND r.created_at > '-infinity'
+    AND (r.status = ANY (w.protected_statuses)) IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id AND NOT EXISTS (SELECT FROM dying_reports AS d WHERE d.id = c.id))
 ), dying_items AS MATERIALIZED (
   SELECT x.id, x.package_id, x.kind, x.params_hash, x.preimage_hashes, x.max_fee, x.memo,
-pg_catalog.pg_column_size(x.id) + pg_catalog.pg_column_size(x.package_id) + pg_catalog.pg_column_size(x.kind) + pg_catalog.pg_column_size(x.params_hash) + pg_catalog.pg_column_size(x.preimage_hashes) + pg_catalog.pg_column_size(x.max_fee) + pg_catalog.pg_column_size(x.memo) AS stored_bytes
+    pg_catalog.pg_column_size(x.id)
+      + pg_catalog.pg_column_size(x.package_id)
+      + pg_catalog.pg_column_size(x.kind)
+      + pg_catalog.pg_column_size(x.params_hash)
+      + pg_catalog.pg_column_size(x.preimage_hashes)
+      + pg_catalog.pg_column_size(x.max_fee)
+      + pg_catalog.pg_column_size(x.memo) AS stored_bytes
   FROM public.jam_work_items AS x
   JOIN dying_packages AS r ON x.package_id = r.id
-), -- What is on its way to refcount, and what the rows above take away from it.
-changes AS MATERIALIZED (
+), changes AS MATERIALIZED (
+  -- What is on its way to refcount, and what the rows above take away from it.
   SELECT c.hash, sum(c.delta)::bigint AS delta, max(c.put_at) AS put_at
   FROM (
     SELECT l.hash, l.delta, CASE WHEN l.is_put THEN l.recorded_at END AS put_at FROM public.jam_reference_ledger AS l WHERE l.hash IS NOT NULL
@@ -123,8 +149,20 @@ UNION ALL
 SELECT 'external preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d WHERE d.is_external
 UNION ALL
 SELECT 'archived rows'::text,
-  CASE WHEN w.archives THEN (SELECT count(*) FROM dying_reports AS d) + (SELECT count(*) FROM dying_attestations AS d) + (SELECT count(*) FROM dying_packages AS d) + (SELECT count(*) FROM dying_items AS d) + (SELECT count(*) FROM dying_preimages AS d) ELSE 0 END,
-  CASE WHEN w.archives THEN ((SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_reports AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_attestations AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_packages AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_items AS d) + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_preimages AS d))::bigint ELSE 0 END, NULL, NULL
+  CASE WHEN w.archives THEN
+    (SELECT count(*) FROM dying_reports AS d)
+      + (SELECT count(*) FROM dying_attestations AS d)
+      + (SELECT count(*) FROM dying_packages AS d)
+      + (SELECT count(*) FROM dying_items AS d)
+      + (SELECT count(*) FROM dying_preimages AS d)
+  ELSE 0 END,
+  CASE WHEN w.archives THEN (
+    (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_reports AS d)
+      + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_attestations AS d)
+      + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_packages AS d)
+      + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_items AS d)
+      + (SELECT coalesce(sum(d.stored_bytes), 0) FROM dying_preimages AS d)
+  )::bigint ELSE 0 END, NULL, NULL
 FROM (SELECT EXISTS (SELECT FROM policy AS p WHERE p.archives) AS archives) AS w
 UNION ALL
 SELECT 'archived preimages'::text, count(*), coalesce(sum(d.stored_bytes), 0)::bigint, min(d.created_at), max(d.created_at) FROM dying_preimages AS d, policy AS w WHERE w.archives
@@ -217,17 +255,23 @@ BEGIN
     WITH figures AS MATERIALIZED (SELECT * FROM public.jam_cleanup_preview(given_cutoff))
     UPDATE public.jam_cleanup_runs AS r
     SET deleted_reports = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'reports'),
-deleted_attestations = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'attestations'),
-deleted_packages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'packages'),
-deleted_items = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'items'),
-deleted_preimages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'preimages'),
-      freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'preimages') - (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'archived preimages') + (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'purged preimages'),
+      deleted_attestations = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'attestations'),
+      deleted_packages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'packages'),
+      deleted_items = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'items'),
+      deleted_preimages = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'preimages'),
+      freed_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'preimages')
+        - (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'archived preimages')
+        + (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'purged preimages'),
       external_blobs = CASE WHEN settings.archive_days > 0 THEN 0 ELSE (SELECT f.rows FROM figures AS f WHERE f.data_class = 'external preimages') END
-  + (SELECT coalesce(sum(p.external_rows), 0) FROM (SELECT a.* FROM public.jam_archive AS a
-WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))) AS p),
+        + (SELECT coalesce(sum(p.external_rows), 0) FROM (
+          SELECT a.* FROM public.jam_archive AS a
+          WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))
+        ) AS p),
       external_bytes = CASE WHEN settings.archive_days > 0 THEN 0 ELSE (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'external preimages') END
-  + (SELECT coalesce(sum(p.external_bytes), 0) FROM (SELECT a.* FROM public.jam_archive AS a
-WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))) AS p),
+        + (SELECT coalesce(sum(p.external_bytes), 0) FROM (
+          SELECT a.* FROM public.jam_archive AS a
+          WHERE a.run_id IN (SELECT e.run_id FROM public.jam_archive AS e GROUP BY e.run_id HAVING max(e.archived_at) < now() - make_interval(days => settings.archive_days))
+        ) AS p),
       archived_rows = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'archived rows'),
       archived_bytes = (SELECT f.bytes FROM figures AS f WHERE f.data_class = 'archived preimages'),
       purged_rows = (SELECT f.rows FROM figures AS f WHERE f.data_class = 'purged rows'),
@@ -321,8 +365,8 @@ BEGIN
     FROM public.jam_work_reports AS r
     WHERE r.id = ANY (aged)
       AND r.created_at < cutoff
-  AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
-  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
+      AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
+      AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
     EXIT WHEN expired IS NOT NULL;
     after_time := last_time;
     after_key := last_key;
@@ -346,8 +390,8 @@ BEGIN
   FROM public.jam_work_reports AS r
   WHERE r.id = ANY (doomed)
     AND r.created_at < cutoff
-AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
-AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
+    AND (cardinality(protected) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (protected))))
+    AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= cutoff);
 
   -- What foreign keys to this table ask for each row that goes is planned once, not each time.
   SET LOCAL plan_cache_mode = auto;
@@ -361,8 +405,18 @@ AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.i
             AND c.attname <> ALL (ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version']::name[])
         ) THEN public.jam_other_columns(x, ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version'], ARRAY['signature', 'engine', 'engine_version']::text[]) END AS other_columns
     ), kept AS (
-      INSERT INTO public.jam_archived_attestations (run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version)
-      SELECT run_id, pg_catalog.pg_column_size(g.report_id) + pg_catalog.pg_column_size(g.worker_id) + coalesce(pg_catalog.pg_column_size(g.signature), 0) + pg_catalog.pg_column_size(g.weight) + pg_catalog.pg_column_size(g.created_at) + coalesce(pg_catalog.pg_column_size(g.engine), 0) + coalesce(pg_catalog.pg_column_size(g.engine_version), 0), g.other_columns, g.report_id, g.worker_id, g.signature, g.weight, g.created_at, g.engine, g.engine_version
+      INSERT INTO public.jam_archived_attestations (
+        run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version
+      )
+      SELECT run_id,
+        pg_catalog.pg_column_size(g.report_id)
+          + pg_catalog.pg_column_size(g.worker_id)
+          + coalesce(pg_catalog.pg_column_size(g.signature), 0)
+          + pg_catalog.pg_column_size(g.weight)
+          + pg_catalog.pg_column_size(g.created_at)
+          + coalesce(pg_catalog.pg_column_size(g.engine), 0)
+          + coalesce(pg_catalog.pg_column_size(g.engine_version), 0),
+        g.other_columns, g.report_id, g.worker_id, g.signature, g.weight, g.created_at, g.engine, g.engine_version
       FROM gone AS g
       RETURNING row_bytes AS bytes
     )
@@ -377,8 +431,18 @@ AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.i
             AND c.attname <> ALL (ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at']::name[])
         ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at'], ARRAY['refine_output_compact', 'traces']::text[]) END AS other_columns
     ), kept AS (
-      INSERT INTO public.jam_archived_reports (run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at)
-      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.package_id) + pg_catalog.pg_column_size(g.service_id) + pg_catalog.pg_column_size(g.refine_output_hash) + coalesce(pg_catalog.pg_column_size(g.refine_output_compact), 0) + coalesce(pg_catalog.pg_column_size(g.traces), 0) + pg_catalog.pg_column_size(g.created_at), g.other_columns, g.id, g.package_id, g.service_id, g.refine_output_hash, g.refine_output_compact, g.traces, g.created_at
+      INSERT INTO public.jam_archived_reports (
+        run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at
+      )
+      SELECT run_id,
+        pg_catalog.pg_column_size(g.id)
+          + pg_catalog.pg_column_size(g.package_id)
+          + pg_catalog.pg_column_size(g.service_id)
+          + pg_catalog.pg_column_size(g.refine_output_hash)
+          + coalesce(pg_catalog.pg_column_size(g.refine_output_compact), 0)
+          + coalesce(pg_catalog.pg_column_size(g.traces), 0)
+          + pg_catalog.pg_column_size(g.created_at),
+        g.other_columns, g.id, g.package_id, g.service_id, g.refine_output_hash, g.refine_output_compact, g.traces, g.created_at
       FROM gone AS g
       RETURNING row_bytes AS bytes
     )
@@ -463,8 +527,8 @@ BEGIN
     FROM public.jam_work_packages AS r
     WHERE r.id = ANY (aged)
       AND r.created_at < cutoff
-  AND (r.status = ANY (protected)) IS NOT TRUE
-  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
+      AND (r.status = ANY (protected)) IS NOT TRUE
+      AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
     EXIT WHEN expired IS NOT NULL;
     after_time := last_time;
     after_key := last_key;
@@ -488,8 +552,8 @@ BEGIN
   FROM public.jam_work_packages AS r
   WHERE r.id = ANY (doomed)
     AND r.created_at < cutoff
-AND (r.status = ANY (protected)) IS NOT TRUE
-AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
+    AND (r.status = ANY (protected)) IS NOT TRUE
+    AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id);
 
   -- What foreign keys to this table ask for each row that goes is planned once, not each time.
   SET LOCAL plan_cache_mode = auto;
@@ -503,8 +567,18 @@ AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.
             AND c.attname <> ALL (ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo']::name[])
         ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo'], ARRAY[]::text[]) END AS other_columns
     ), kept AS (
-      INSERT INTO public.jam_archived_items (run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo)
-      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.package_id) + pg_catalog.pg_column_size(g.kind) + pg_catalog.pg_column_size(g.params_hash) + pg_catalog.pg_column_size(g.preimage_hashes) + pg_catalog.pg_column_size(g.max_fee) + pg_catalog.pg_column_size(g.memo), g.other_columns, g.id, g.package_id, g.kind, g.params_hash, g.preimage_hashes, g.max_fee, g.memo
+      INSERT INTO public.jam_archived_items (
+        run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo
+      )
+      SELECT run_id,
+        pg_catalog.pg_column_size(g.id)
+          + pg_catalog.pg_column_size(g.package_id)
+          + pg_catalog.pg_column_size(g.kind)
+          + pg_catalog.pg_column_size(g.params_hash)
+          + pg_catalog.pg_column_size(g.preimage_hashes)
+          + pg_catalog.pg_column_size(g.max_fee)
+          + pg_catalog.pg_column_size(g.memo),
+        g.other_columns, g.id, g.package_id, g.kind, g.params_hash, g.preimage_hashes, g.max_fee, g.memo
       FROM gone AS g
       RETURNING row_bytes AS bytes
     )
@@ -519,8 +593,20 @@ AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.
             AND c.attname <> ALL (ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at']::name[])
         ) THEN public.jam_other_columns(x, ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at'], ARRAY['expiry', 'signature']::text[]) END AS other_columns
     ), kept AS (
-      INSERT INTO public.jam_archived_packages (run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at)
-      SELECT run_id, pg_catalog.pg_column_size(g.id) + pg_catalog.pg_column_size(g.service_id) + pg_catalog.pg_column_size(g.created_by) + pg_catalog.pg_column_size(g.nonce) + coalesce(pg_catalog.pg_column_size(g.expiry), 0) + coalesce(pg_catalog.pg_column_size(g.signature), 0) + pg_catalog.pg_column_size(g.preimage_hashes) + pg_catalog.pg_column_size(g.status) + pg_catalog.pg_column_size(g.created_at), g.other_columns, g.id, g.service_id, g.created_by, g.nonce, g.expiry, g.signature, g.preimage_hashes, g.status, g.created_at
+      INSERT INTO public.jam_archived_packages (
+        run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at
+      )
+      SELECT run_id,
+        pg_catalog.pg_column_size(g.id)
+          + pg_catalog.pg_column_size(g.service_id)
+          + pg_catalog.pg_column_size(g.created_by)
+          + pg_catalog.pg_column_size(g.nonce)
+          + coalesce(pg_catalog.pg_column_size(g.expiry), 0)
+          + coalesce(pg_catalog.pg_column_size(g.signature), 0)
+          + pg_catalog.pg_column_size(g.preimage_hashes)
+          + pg_catalog.pg_column_size(g.status)
+          + pg_catalog.pg_column_size(g.created_at),
+        g.other_columns, g.id, g.service_id, g.created_by, g.nonce, g.expiry, g.signature, g.preimage_hashes, g.status, g.created_at
       FROM gone AS g
       RETURNING row_bytes AS bytes
     )
@@ -636,7 +722,7 @@ BEGIN
     FROM public.jam_preimages AS r
     WHERE r.hash = ANY (aged)
       AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= cutoff)
-  AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash);
+      AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash);
     EXIT WHEN unreferenced IS NOT NULL;
     after_time := last_time;
     after_key := last_key;
@@ -662,7 +748,7 @@ BEGIN
       -- Not "= 0": the planner would read all of the index of unreferenced preimages for each batch.
       AND r.refcount <= 0 AND r.created_at < cutoff
       AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= cutoff)
-AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash)
+      AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash = r.hash)
       AND NOT EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)
     FOR UPDATE OF r SKIP LOCKED
   ) AS f;
@@ -680,8 +766,12 @@ AND NOT EXISTS (SELECT FROM public.jam_unresolved_references AS u WHERE u.hash =
             AND c.attname <> ALL (ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']::name[])
         ) THEN public.jam_other_columns(x, ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount'], ARRAY['data']::text[]) END AS other_columns
     ), kept AS (
-      INSERT INTO public.jam_archived_preimages (run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount)
-      SELECT run_id, coalesce(g.size, 0), g.other_columns, (SELECT t.put_at FROM public.jam_preimage_puts AS t WHERE t.hash = g.hash), CASE WHEN g.storage_class = 's3' THEN coalesce(o.generation, 0) END, g.hash, g.size, g.media_type, g.data, g.created_at, g.uploader, g.storage_class, g.refcount
+      INSERT INTO public.jam_archived_preimages (
+        run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount
+      )
+      SELECT run_id,
+        coalesce(g.size, 0),
+        g.other_columns, (SELECT t.put_at FROM public.jam_preimage_puts AS t WHERE t.hash = g.hash), CASE WHEN g.storage_class = 's3' THEN coalesce(o.generation, 0) END, g.hash, g.size, g.media_type, g.data, g.created_at, g.uploader, g.storage_class, g.refcount
       FROM gone AS g LEFT JOIN public.jam_blob_objects AS o ON o.hash = g.hash
       RETURNING row_bytes AS bytes, "generation" IS NOT NULL AS is_external
     )

@@ -28,24 +28,9 @@ struct ArchivedTable {
   var columns: [Identifier] { table.columns.map { Identifier($0.name) } }
   var primaryKey: [Identifier] { table.primaryKey.map { Identifier($0) } }
 
-  /// The columns, each with an alias before it.
-  func columns(of alias: SQL) -> SQL { .joined(columns.map { "\(alias).\($0)" }, separator: ", ") }
-
   /// Whether two rows have the same primary key.
   func sameKey(_ one: SQL, _ other: SQL) -> SQL {
     .joined(primaryKey.map { "\(one).\($0) = \(other).\($0)" }, separator: " AND ")
-  }
-
-  /// What the columns of a row take on disk.
-  func storedBytes(of alias: SQL) -> SQL {
-    .joined(
-      table.columns.map { column in
-        column.isNullable
-          ? "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier(column.name))), 0)"
-          : "pg_catalog.pg_column_size(\(alias).\(Identifier(column.name)))"
-      },
-      separator: " + "
-    )
   }
 
   /// The names of the model's columns, as an array.

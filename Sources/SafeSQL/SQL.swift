@@ -4,8 +4,8 @@
 /// `literal:`, an integer or another `SQL`. A `String` cannot be interpolated by mistake; `raw:` is the one door for text
 /// that is SQL already.
 ///
-/// A fragment of several lines that is interpolated at the beginning of a line takes over that line's indentation, so
-/// that composed statements stay readable. Quoted names and values are never re-indented.
+/// A fragment of several lines takes over the indentation of the line into which it is interpolated, so that composed
+/// statements stay readable. Quoted names and values are never re-indented.
 public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
   private enum Piece: Equatable, Sendable {
     case text(String)
@@ -55,12 +55,19 @@ public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
     }
   }
 
-  /// The white space at the beginning of the current line, or nothing if the line has other text before this point.
+  /// The white space at the beginning of the current line.
   private var currentIndentation: String {
-    guard let last = pieces.last, case .text(let text) = last else { return "" }
-    let line = text[(text.lastIndex(of: "\n").map(text.index(after:)) ?? text.startIndex)...]
-    let startsLine = text.contains("\n") || pieces.count == 1
-    return startsLine && line.allSatisfy { $0 == " " } ? String(line) : ""
+    var line = ""
+    for piece in pieces.reversed() {
+      switch piece {
+      case .quoted(let text): line = text + line
+      case .text(let text):
+        let end = text.lastIndex(of: "\n").map(text.index(after:))
+        line = text[(end ?? text.startIndex)...] + line
+        if end != nil { return String(line.prefix { $0 == " " }) }
+      }
+    }
+    return String(line.prefix { $0 == " " })
   }
 
   /// Builds an ``SQL`` from an interpolated literal.
@@ -75,7 +82,7 @@ public struct SQL: Equatable, Sendable, ExpressibleByStringInterpolation {
       sql.pieces.append(.text(literal))
     }
 
-    /// A fragment, indented like the line that it begins.
+    /// A fragment, indented like the line that it stands in.
     public mutating func appendInterpolation(_ fragment: SQL) {
       sql.append(fragment, indentedBy: sql.currentIndentation)
     }

@@ -23,6 +23,8 @@ import Testing
     let inner: SQL = "a\n\(literal: "x\ny")\nb"
     let sql: SQL = "BEGIN\n  \(inner)\nEND"
     #expect(sql.text == "BEGIN\n  a\n  'x\ny'\n  b\nEND")
+    let within: SQL = "BEGIN\n  \(literal: "c") \(inner)\nEND"
+    #expect(within.text == "BEGIN\n  'c' a\n  'x\ny'\n  b\nEND")
   }
 
   @Test("No body can break out of its dollar quotes", arguments: ["$jam$", "$jam$ $jam2$", "x$jam"])

@@ -47,14 +47,14 @@ BEGIN
     END, E'\n')
     INTO elsewhere
     FROM (VALUES
-  (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-  (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-  (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+      (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+      (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+      (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-    ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-    ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-    ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
-) AS j (name, schedule, command, is_about_cron);
+        ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
+        ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
+        ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+    ) AS j (name, schedule, command, is_about_cron);
     IF pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') THEN
       home := coalesce(pg_catalog.current_setting('cron.database_name', true), '');
     END IF;
@@ -71,14 +71,14 @@ WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d
     -- Who has changed a schedule keeps it.
     SELECT j.name, coalesce(s.schedule, j.schedule) AS schedule, j.command
     FROM (VALUES
-  (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-  (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-  (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+      (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+      (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+      (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-    ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-    ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-    ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
-) AS j (name, schedule, command, is_about_cron)
+        ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
+        ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
+        ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+    ) AS j (name, schedule, command, is_about_cron)
     LEFT JOIN cron.job AS s ON s.jobname = j.name AND s.username = current_user
   LOOP
     PERFORM cron.schedule(job.name, job.schedule, job.command);

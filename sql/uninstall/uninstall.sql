@@ -47,31 +47,33 @@ BEGIN
   LOOP
     attempt := pg_catalog.clock_timestamp();
     BEGIN
-      FOREACH t IN ARRAY ARRAY['public.jam_services',
-'public.jam_service_versions',
-'public.jam_work_packages',
-'public.jam_work_items',
-'public.jam_work_reports',
-'public.jam_preimages',
-'public.jam_reference_ledger',
-'public.jam_storage_ledger',
-'public.jam_unresolved_references',
-'public.jam_preimage_puts',
-'public.jam_refcount_anomalies',
-'public.jam_cleanup_runs',
-'public.jam_totals',
-'public.jam_retention_policy',
-'public.jam_schema_migrations',
-'public.jam_blob_uploads',
-'public.jam_blob_deletions',
-'public.jam_blob_objects',
-'public.jam_storage_history',
-'public.jam_archive',
-'public.jam_archived_reports',
-'public.jam_archived_attestations',
-'public.jam_archived_packages',
-'public.jam_archived_items',
-'public.jam_archived_preimages'] LOOP
+      FOREACH t IN ARRAY ARRAY[
+        'public.jam_services',
+        'public.jam_service_versions',
+        'public.jam_work_packages',
+        'public.jam_work_items',
+        'public.jam_work_reports',
+        'public.jam_preimages',
+        'public.jam_reference_ledger',
+        'public.jam_storage_ledger',
+        'public.jam_unresolved_references',
+        'public.jam_preimage_puts',
+        'public.jam_refcount_anomalies',
+        'public.jam_cleanup_runs',
+        'public.jam_totals',
+        'public.jam_retention_policy',
+        'public.jam_schema_migrations',
+        'public.jam_blob_uploads',
+        'public.jam_blob_deletions',
+        'public.jam_blob_objects',
+        'public.jam_storage_history',
+        'public.jam_archive',
+        'public.jam_archived_reports',
+        'public.jam_archived_attestations',
+        'public.jam_archived_packages',
+        'public.jam_archived_items',
+        'public.jam_archived_preimages'
+      ] LOOP
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);

@@ -142,15 +142,19 @@ extension RetentionSchema {
       )
     }
     let bytes: SQL =
-      archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.storedBytes(of: "g")
+      archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.table.storedBytes(of: "g")
     return """
       WITH gone AS (
         DELETE FROM \(archived.source) AS x \(condition)
-        RETURNING \(archived.columns(of: "x")),
+        RETURNING \(archived.table.columns(of: "x")),
           \(otherColumns("x", archived)) AS \(archived.others)
       ), kept AS (
-        INSERT INTO \(archived.archive) (\(archived.run), \(archived.bytes), \(archived.others)\(extra.names), \(SQL.joined(archived.columns.map { "\($0)" }, separator: ", ")))
-        SELECT run_id, \(bytes), g.\(archived.others)\(extra.values), \(archived.columns(of: "g"))
+        INSERT INTO \(archived.archive) (
+          \(archived.run), \(archived.bytes), \(archived.others)\(extra.names), \(SQL.joined(archived.columns.map { "\($0)" }, separator: ", "))
+        )
+        SELECT run_id,
+          \(bytes),
+          g.\(archived.others)\(extra.values), \(archived.table.columns(of: "g"))
         FROM gone AS g\(extra.joins)
         RETURNING \(archived.bytes) AS bytes\(archived.isBlobs ? ", \(archived.generation) IS NOT NULL AS is_external" : "")
       )
@@ -198,14 +202,14 @@ extension RetentionSchema {
         WITH chosen AS MATERIALIZED (
           SELECT DISTINCT ON (\(keyColumns)) \(keyColumns), a.\(archived.entry)
           FROM \(archived.archive) AS a
-          WHERE \(SQL.joined(conditions, separator: "\n    AND "))
+          WHERE \(SQL.joined(conditions, separator: "\n  AND "))
           ORDER BY \(keyColumns), a.\(archived.entry) DESC
         ), restored AS (
           INSERT INTO \(archived.source) (\(columnNames)
         """
       let middle: SQL = """
         ) OVERRIDING SYSTEM VALUE
-          SELECT \(archived.columns(of: "a"))
+          SELECT \(archived.table.columns(of: "a"))
         """
       let end: SQL = """
           FROM chosen AS c

@@ -54,14 +54,10 @@ extension RetentionSchema {
       )
     }
     func selected(_ tableName: String, _ alias: SQL) -> SQL {
-      let columns = table(tableName).columns.map { column -> SQL in "\(alias).\(Identifier(column.name))" }
-      let sizes = table(tableName).columns.map { column -> SQL in
-        column.isNullable
-          ? "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier(column.name))), 0)"
-          : "pg_catalog.pg_column_size(\(alias).\(Identifier(column.name)))"
-      }
-      return
-        "\(SQL.joined(columns, separator: ", ")),\n\(SQL.joined(sizes, separator: " + ")) AS \(storedBytes(tableName))"
+      """
+      \(table(tableName).columns(of: alias)),
+        \(table(tableName).storedBytes(of: alias)) AS \(storedBytes(tableName))
+      """
     }
     for dataClass in model.classes {
       let dying = dyingName(dataClass.table)
@@ -101,8 +97,8 @@ extension RetentionSchema {
     }
     queries.append(
       """
-      -- What is on its way to refcount, and what the rows above take away from it.
       changes AS MATERIALIZED (
+        -- What is on its way to refcount, and what the rows above take away from it.
         SELECT c.hash, sum(c.delta)::bigint AS delta, max(c.put_at) AS put_at
         FROM (
           SELECT l.hash, l.delta, CASE WHEN l.is_put THEN l.recorded_at END AS put_at FROM \(ledger) AS l WHERE l.hash IS NOT NULL
@@ -156,13 +152,17 @@ extension RetentionSchema {
     let dying: [(rows: Identifier, bytes: Identifier)] =
       dyingTables.map { (dyingName($0), storedBytes($0)) } + [(dyingBlobs, Identifier("stored_bytes"))]
     func sum(_ value: (Identifier) -> SQL) -> SQL {
-      .joined(dying.map { one -> SQL in "(SELECT \(value(one.bytes)) FROM \(one.rows) AS d)" }, separator: " + ")
+      .joined(dying.map { one -> SQL in "(SELECT \(value(one.bytes)) FROM \(one.rows) AS d)" }, separator: "\n  + ")
     }
     figures.append(
       """
       SELECT \(literal: archivedRowsFigure)::text,
-        CASE WHEN w.archives THEN \(sum { _ in "count(*)" }) ELSE 0 END,
-        CASE WHEN w.archives THEN (\(sum { "coalesce(sum(d.\($0)), 0)" }))::bigint ELSE 0 END, NULL, NULL
+        CASE WHEN w.archives THEN
+          \(sum { _ in "count(*)" })
+        ELSE 0 END,
+        CASE WHEN w.archives THEN (
+          \(sum { "coalesce(sum(d.\($0)), 0)" })
+        )::bigint ELSE 0 END, NULL, NULL
       FROM (SELECT EXISTS (SELECT FROM policy AS p WHERE p.archives) AS archives) AS w
       """
     )

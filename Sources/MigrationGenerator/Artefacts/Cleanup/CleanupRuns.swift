@@ -19,7 +19,9 @@ extension RetentionSchema {
     func givenUp(_ column: SQL) -> SQL {
       """
       CASE WHEN settings.archive_days > 0 THEN 0 ELSE \(figure(externalFigure, column)) END
-        + (SELECT coalesce(sum(p.external_\(column)), 0) FROM (\(purgeable("now() - make_interval(days => settings.archive_days)"))) AS p)
+        + (SELECT coalesce(sum(p.external_\(column)), 0) FROM (
+          \(purgeable("now() - make_interval(days => settings.archive_days)"))
+        ) AS p)
       """
     }
     let assignments = dryRunFigures.map { name -> SQL in
@@ -94,8 +96,10 @@ extension RetentionSchema {
         IF status = 'completed' THEN
           WITH figures AS MATERIALIZED (SELECT * FROM \(names.qualified("cleanup_preview"))(given_cutoff))
           UPDATE \(runs) AS r
-          SET \(SQL.joined(assignments)),
-            freed_bytes = \(figure(blobs.plural, "bytes")) - \(figure(archivedFigure, "bytes")) + \(figure(purgedFigure, "bytes")),
+          SET \(SQL.joined(assignments, separator: ",\n  ")),
+            freed_bytes = \(figure(blobs.plural, "bytes"))
+              - \(figure(archivedFigure, "bytes"))
+              + \(figure(purgedFigure, "bytes")),
             external_blobs = \(givenUp("rows")),
             external_bytes = \(givenUp("bytes")),
             archived_rows = \(figure(archivedRowsFigure, "rows")),
