@@ -12,7 +12,7 @@ protocol Measurement: Sendable {
 enum Measurements {
   static let all: [any Measurement] = [
     Submit.uniform, Submit.hot, Submit.hotWithClientTime, SubmitByClients(), WholeSubmit(), StatusUpdate(), PutBlobs(),
-    BulkSubmit(), CopyIn(), Cleanup(), Archive(), LongCleanup(), DryRun(), SubmitDuringCleanup(), Footprint(), Churn(),
-    VerifyAndRepair(), Adoption(),
+    BulkSubmit(), BulkSubmitBesideRows(), CopyIn(), Cleanup(), CleanupBesideRows(), Archive(), LongCleanup(), DryRun(),
+    SubmitDuringCleanup(), Footprint(), Churn(), VerifyAndRepair(), Adoption(),
   ]
 }
