@@ -89,6 +89,8 @@ COMMENT ON VIEW public.jam_preimage_refcounts IS 'The exact number of references
 
 CREATE OR REPLACE FUNCTION public.jam_verify_refcounts() RETURNS TABLE (hash text, expected bigint, counted bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+-- Reads everything, also when it is a fold that asks, whose own setting is another.
+SET enable_seqscan = on
 AS $jam$
   SELECT coalesce(held.hash, kept.hash), coalesce(held.n, 0), coalesce(kept.n, 0)
   FROM (
@@ -111,7 +113,7 @@ COMMENT ON FUNCTION public.jam_verify_refcounts() IS 'The hashes whose count dif
 REVOKE ALL ON FUNCTION public.jam_verify_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_fold_references() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 DECLARE
   folded  bigint;
@@ -195,7 +197,8 @@ BEGIN
     ON CONFLICT (hash) DO UPDATE SET put_at = greatest(t.put_at, EXCLUDED.put_at)
   ), resolved AS (
     DELETE FROM public.jam_unresolved_references AS u USING found AS f
-    WHERE u.hash = f.hash AND (f.stored IS NOT NULL OR NOT f.is_busy AND f.awaited + f.delta <= 0)
+    WHERE u.hash = f.hash AND f.awaited IS NOT NULL
+      AND (f.stored IS NOT NULL OR NOT f.is_busy AND f.awaited + f.delta <= 0)
   ), waiting AS (
     INSERT INTO public.jam_unresolved_references (hash, refcount)
     SELECT a.hash, a.stored + a.delta FROM absent AS a WHERE a.delta <> 0 AND a.stored + a.delta > 0
@@ -266,7 +269,7 @@ COMMENT ON FUNCTION public.jam_repair_refcounts() IS 'Corrects every count that 
 REVOKE ALL ON FUNCTION public.jam_repair_refcounts() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_touch_preimages(hashes text[]) RETURNS SETOF text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 BEGIN
   -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.

@@ -73,7 +73,7 @@ END
 $jam$;
 
 CREATE OR REPLACE FUNCTION public.jam_services_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -177,7 +177,7 @@ COMMENT ON FUNCTION public.jam_services_count_rows() IS 'Counts the references o
 REVOKE ALL ON FUNCTION public.jam_services_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_services_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -246,7 +246,7 @@ CREATE OR REPLACE TRIGGER jam_services_count_update
   EXECUTE FUNCTION public.jam_services_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -350,7 +350,7 @@ COMMENT ON FUNCTION public.jam_service_versions_count_rows() IS 'Counts the refe
 REVOKE ALL ON FUNCTION public.jam_service_versions_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_service_versions_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -419,7 +419,7 @@ CREATE OR REPLACE TRIGGER jam_service_versions_count_update
   EXECUTE FUNCTION public.jam_service_versions_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -523,7 +523,7 @@ COMMENT ON FUNCTION public.jam_work_packages_count_rows() IS 'Counts the referen
 REVOKE ALL ON FUNCTION public.jam_work_packages_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_packages_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -592,7 +592,7 @@ CREATE OR REPLACE TRIGGER jam_work_packages_count_update
   EXECUTE FUNCTION public.jam_work_packages_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -696,7 +696,7 @@ COMMENT ON FUNCTION public.jam_work_items_count_rows() IS 'Counts the references
 REVOKE ALL ON FUNCTION public.jam_work_items_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_items_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -765,7 +765,7 @@ CREATE OR REPLACE TRIGGER jam_work_items_count_update
   EXECUTE FUNCTION public.jam_work_items_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_rows() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -879,7 +879,7 @@ COMMENT ON FUNCTION public.jam_work_reports_count_rows() IS 'Counts the referenc
 REVOKE ALL ON FUNCTION public.jam_work_reports_count_rows() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_work_reports_count_update() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN

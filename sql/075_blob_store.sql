@@ -59,7 +59,7 @@ COMMENT ON VIEW public.jam_blob_needed_objects IS 'The objects that must not be 
 
 CREATE OR REPLACE FUNCTION public.jam_blob_upload_begin(hash text, size bigint, media_type text DEFAULT '', uploader text DEFAULT '', lease interval DEFAULT '1 hour')
 RETURNS TABLE (outcome text, upload_id bigint, object_key text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -98,7 +98,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_upload_begin(text, bigint, text, text, in
 
 CREATE OR REPLACE FUNCTION public.jam_blob_offload_begin(hashes text[], lease interval DEFAULT '1 hour')
 RETURNS TABLE (hash text, outcome text, upload_id bigint, object_key text, size bigint, media_type text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -144,7 +144,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_offload_begin(text[], interval) FROM PUBL
 
 CREATE OR REPLACE FUNCTION public.jam_blob_upload_complete(upload_ids bigint[])
 RETURNS TABLE (upload_id bigint, outcome text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 BEGIN
@@ -220,7 +220,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_upload_complete(bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_blob_upload_abort(upload_ids bigint[])
 RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 DECLARE
   ended bigint;
@@ -248,7 +248,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_upload_abort(bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_blob_restore(hash text, content bytea)
 RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 #variable_conflict use_column
 DECLARE
@@ -288,7 +288,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_restore(text, bytea) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_blob_deletions_claim(batch_size integer DEFAULT 1000, lease interval DEFAULT '5 minutes')
 RETURNS TABLE (deletion_id bigint, object_key text, size bigint, attempt integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 #variable_conflict use_column
 DECLARE
@@ -379,7 +379,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_deletions_claim(integer, interval) FROM P
 
 CREATE OR REPLACE FUNCTION public.jam_blob_deletions_done(deletion_ids bigint[])
 RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 DECLARE
   ended bigint;
@@ -415,7 +415,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_deletions_done(bigint[]) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_blob_deletions_failed(deletion_ids bigint[], error text)
 RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 DECLARE
   ended bigint;
@@ -434,7 +434,7 @@ REVOKE ALL ON FUNCTION public.jam_blob_deletions_failed(bigint[], text) FROM PUB
 
 CREATE OR REPLACE FUNCTION public.jam_blob_deletions_add(object_keys text[])
 RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 DECLARE
   added bigint;

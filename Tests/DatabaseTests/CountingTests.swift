@@ -168,6 +168,50 @@ import Testing
     #expect(referrer["table_name"] == "jam_work_packages" && referrer["row_id"] == package)
   }
 
+  @Test(
+    "Blobs are looked up by their key, however few there were when a session began",
+    arguments: RefcountingMode.allCases
+  )
+  func looksUpByKey(mode: RefcountingMode) throws {
+    let database = try TestDatabase(mode)
+    _ = try database.migrate()
+    try database.submit([])
+    try database.put(hash(1))
+    try database.connection.execute("VACUUM (ANALYZE)")
+    let session = try database.connect()
+    func use() throws {
+      try session.execute(
+        """
+        INSERT INTO jam_work_packages (id, service_id, preimage_hashes)
+          SELECT gen_random_uuid(), id, ARRAY[\(literal: hash(1)), \(literal: hash(2))] FROM jam_services;
+        UPDATE jam_work_packages SET preimage_hashes = '{}' WHERE preimage_hashes <> '{}'
+        """
+      )
+      _ = try session.query("SELECT jam_touch_preimages(ARRAY[$1])", hash(1))
+      _ = try session.query("SELECT jam_blob_upload_begin($1, 3)", hash(2))
+      _ = try session.query("SELECT jam_fold_references()")
+    }
+    // A statement with parameters has one plan for all their values after the fifth time.
+    for _ in 1...6 { try use() }
+    let growth: SQL = """
+      INSERT INTO jam_preimages (hash, size) SELECT lpad(n::text, 64, '0'), 1 FROM generate_series(1000, 3000) AS n;
+      INSERT INTO jam_work_packages (id, service_id, preimage_hashes)
+        SELECT gen_random_uuid(), id, ARRAY(SELECT lpad(n::text, 64, 'f') FROM generate_series(1000, 3000) AS n)
+        FROM jam_services;
+      """
+    try database.connection.execute(growth)
+    _ = try database.connection.query("SELECT jam_fold_references()")
+    try session.execute("BEGIN")
+    try use()
+    let tables = try session.query(
+      """
+      SELECT relname, seq_scan FROM pg_stat_xact_user_tables
+      WHERE relname IN ('jam_preimages', 'jam_unresolved_references') ORDER BY relname
+      """
+    )
+    #expect(tables.rows.map { $0["seq_scan"] } == ["0", "0"])
+  }
+
   @Test("A role that may only insert packages needs no right on the ledger", arguments: RefcountingMode.allCases)
   func rights(mode: RefcountingMode) throws {
     let database = try TestDatabase(mode)

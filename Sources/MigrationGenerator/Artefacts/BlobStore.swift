@@ -97,7 +97,7 @@ extension RetentionSchema {
     return """
       CREATE OR REPLACE FUNCTION \(function)(\(SQL.joined(declarations, separator: ", ")))
       RETURNS \(returns)
-      LANGUAGE plpgsql \(ownerRights)\(marked ? " \(marksOwnChanges)" : "")
+      LANGUAGE plpgsql \(ownerRights) \(looksUpByKey)\(marked ? " \(marksOwnChanges)" : "")
       AS \(body(function).dollarQuoted());
       COMMENT ON FUNCTION \(signature) IS \(literal: comment);
       \(revoke("FUNCTION", signature))

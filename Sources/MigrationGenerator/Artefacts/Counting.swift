@@ -26,6 +26,10 @@ extension RetentionSchema {
   /// planner expects far more rows from arrays and scans than there are.
   var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off" }
 
+  /// For functions that look rows up by their key. A plan is kept for the session: made while a table is small, it would be
+  /// to read all of it, and stay so while the table grows. (PostgreSQL manual, section 43.11.2, "Plan Caching")
+  var looksUpByKey: SQL { "SET enable_seqscan = off" }
+
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")
     let digits: SQL = "'0123456789abcdef'::bytea"
@@ -130,6 +134,8 @@ extension RetentionSchema {
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS TABLE (hash \(keyType), expected bigint, counted bigint)
       LANGUAGE sql STABLE \(ownerRights)
+      -- Reads everything, also when it is a fold that asks, whose own setting is another.
+      SET enable_seqscan = on
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)() IS 'The hashes whose count differs from the references that rows hold; none: the law holds. Reads everything, locks nothing, works on a standby.';
       \(revoke("FUNCTION", "\(function)()"))
@@ -213,7 +219,8 @@ extension RetentionSchema {
           ON CONFLICT (hash) DO UPDATE SET put_at = greatest(t.put_at, EXCLUDED.put_at)
         ), resolved AS (
           DELETE FROM \(unresolved) AS u USING found AS f
-          WHERE u.hash = f.hash AND (f.stored IS NOT NULL OR NOT f.is_busy AND f.awaited + f.delta <= 0)
+          WHERE u.hash = f.hash AND f.awaited IS NOT NULL
+            AND (f.stored IS NOT NULL OR NOT f.is_busy AND f.awaited + f.delta <= 0)
         ), waiting AS (
           INSERT INTO \(unresolved) (hash, refcount)
           SELECT a.hash, a.stored + a.delta FROM absent AS a WHERE a.delta <> 0 AND a.stored + a.delta > 0
@@ -246,7 +253,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS bigint
-      LANGUAGE plpgsql \(ownerRights) \(marksOwnChanges)
+      LANGUAGE plpgsql \(ownerRights) \(looksUpByKey) \(marksOwnChanges)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)() IS 'Moves ledger entries into refcount; returns how many. Per hash all or nothing; skips blobs that are locked; a second one at the same time does nothing.';
       \(revoke("FUNCTION", "\(function)()"))
@@ -302,7 +309,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)(hashes \(keyType)[]) RETURNS SETOF \(keyType)
-      LANGUAGE plpgsql \(ownerRights)
+      LANGUAGE plpgsql \(ownerRights) \(looksUpByKey)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(keyType)[]) IS 'Returns those hashes whose blobs are missing; the others count as put now, so that no cleanup within the retention window takes them.';
       \(revoke("FUNCTION", "\(function)(\(keyType)[])"))

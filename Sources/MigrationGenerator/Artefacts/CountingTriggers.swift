@@ -79,7 +79,7 @@ extension RetentionSchema {
   private var triggerRights: SQL {
     switch model.refcounting {
     case .deferred: "\(ownerRights)"
-    case .immediate: "\(ownerRights) \(marksOwnChanges)"
+    case .immediate: "\(ownerRights) \(looksUpByKey) \(marksOwnChanges)"
     }
   }
 
