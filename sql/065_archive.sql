@@ -161,22 +161,22 @@ BEGIN
           SET generation = EXCLUDED.generation, next_generation = greatest(g.next_generation, EXCLUDED.generation)
         $sql$
       ) USING run_id, first_entry, last_entry, others;
-        -- One that is here again has the same content: what is archived of it is not needed any more.
-        WITH needless AS (
-          DELETE FROM public.jam_archived_preimages AS a
-          USING public.jam_preimages AS b
-          WHERE a.run_id = $1 AND a."entry" BETWEEN $4 AND $5
-            AND b.hash = a.hash AND b.size = a.size
-            AND (
-              b.data = a.data OR b.storage_class = 's3'
-              OR a.data IS NULL AND (b.data IS NOT NULL OR a."generation" IS NULL)
-            )
-          RETURNING a.hash AS hash, a."generation" AS generation, a.size AS size
-        )
-        INSERT INTO public.jam_blob_deletions (hash, generation, size)
-        SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
-        WHERE n.generation IS NOT NULL
-        ON CONFLICT (hash, generation) DO NOTHING;
+      -- One that is here again has the same content: what is archived of it is not needed any more.
+      WITH needless AS (
+        DELETE FROM public.jam_archived_preimages AS a
+        USING public.jam_preimages AS b
+        WHERE a.run_id = $1 AND a."entry" BETWEEN $4 AND $5
+          AND b.hash = a.hash AND b.size = a.size
+          AND (
+            b.data = a.data OR b.storage_class = 's3'
+            OR a.data IS NULL AND (b.data IS NOT NULL OR a."generation" IS NULL)
+          )
+        RETURNING a.hash AS hash, a."generation" AS generation, a.size AS size
+      )
+      INSERT INTO public.jam_blob_deletions (hash, generation, size)
+      SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
+      WHERE n.generation IS NOT NULL
+      ON CONFLICT (hash, generation) DO NOTHING;
     WHEN 'packages' THEN
       EXECUTE concat(
         $sql$

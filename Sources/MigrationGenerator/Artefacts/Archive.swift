@@ -246,22 +246,22 @@ extension RetentionSchema {
         archived.isBlobs
         ? """
 
-          -- One that is here again has the same content: what is archived of it is not needed any more.
-          WITH needless AS (
-            DELETE FROM \(archived.archive) AS a
-            USING \(blobTable) AS b
-            WHERE a.\(archived.run) = $1 AND a.\(archived.entry) BETWEEN $4 AND $5
-              AND b.\(key) = a.\(key) AND b.\(Identifier(blobs.size)) = a.\(Identifier(blobs.size))
-              AND (
-                b.\(Identifier(blobs.data)) = a.\(Identifier(blobs.data)) OR \(isExternal("b"))
-                OR a.\(Identifier(blobs.data)) IS NULL AND (b.\(Identifier(blobs.data)) IS NOT NULL OR a.\(archived.generation) IS NULL)
-              )
-            RETURNING a.\(key) AS hash, a.\(archived.generation) AS generation, a.\(Identifier(blobs.size)) AS size
-          )
-          INSERT INTO \(deletions) (hash, generation, size)
-          SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
-          WHERE n.generation IS NOT NULL
-          ON CONFLICT (hash, generation) DO NOTHING;
+        -- One that is here again has the same content: what is archived of it is not needed any more.
+        WITH needless AS (
+          DELETE FROM \(archived.archive) AS a
+          USING \(blobTable) AS b
+          WHERE a.\(archived.run) = $1 AND a.\(archived.entry) BETWEEN $4 AND $5
+            AND b.\(key) = a.\(key) AND b.\(Identifier(blobs.size)) = a.\(Identifier(blobs.size))
+            AND (
+              b.\(Identifier(blobs.data)) = a.\(Identifier(blobs.data)) OR \(isExternal("b"))
+              OR a.\(Identifier(blobs.data)) IS NULL AND (b.\(Identifier(blobs.data)) IS NOT NULL OR a.\(archived.generation) IS NULL)
+            )
+          RETURNING a.\(key) AS hash, a.\(archived.generation) AS generation, a.\(Identifier(blobs.size)) AS size
+        )
+        INSERT INTO \(deletions) (hash, generation, size)
+        SELECT DISTINCT ON (n.hash, n.generation) n.hash, n.generation, n.size FROM needless AS n
+        WHERE n.generation IS NOT NULL
+        ON CONFLICT (hash, generation) DO NOTHING;
         """ : ""
       return """
         WHEN \(literal: archived.name) THEN
