@@ -3,6 +3,7 @@
 -- 040_counting.sql
 --   Functions and views of reference counting. The law that they keep, for every hash and in every snapshot:
 --   stored refcount + pending ledger entries + unresolved references = references that rows hold.
+--   Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows.
 -- locks:
 --   none on tables
 -- rerun: safe at any time

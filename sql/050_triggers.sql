@@ -3,6 +3,7 @@
 -- 050_triggers.sql
 --   Triggers that count references, and that make the database the owner of refcount.
 --   Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger.
+--   Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows.
 -- locks:
 --   SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;
 --   the first time ACCESS EXCLUSIVE on jam_preimages, for the check of refcount

@@ -7,6 +7,7 @@
 --     deletion: claim, COMMIT, delete the object, done or failed.
 --   An object is named like its hash. If the store was ever asked to delete that object, the next upload of the hash
 --   gets another name (hash.1, hash.2, …): a request that seemed lost may still be carried out.
+--   Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows.
 -- locks:
 --   none on tables
 -- rerun: safe at any time

@@ -10,6 +10,7 @@ extension RetentionSchema {
       purpose: [
         "Functions and views of reference counting. The law that they keep, for every hash and in every snapshot:",
         "stored refcount + pending ledger entries + unresolved references = references that rows hold.",
+        looksUpByKeyNote,
       ],
       locks: ["none on tables"],
       body: .joined(
@@ -29,6 +30,11 @@ extension RetentionSchema {
   /// For functions that look rows up by their key. A plan is kept for the session: made while a table is small, it would be
   /// to read all of it, and stay so while the table grows. (PostgreSQL manual, section 43.11.2, "Plan Caching")
   var looksUpByKey: SQL { "SET enable_seqscan = off" }
+
+  /// Why, for who reads the file.
+  var looksUpByKeyNote: String {
+    "Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows."
+  }
 
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")

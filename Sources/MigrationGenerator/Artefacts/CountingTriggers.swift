@@ -4,16 +4,19 @@ import SafeSQL
 extension RetentionSchema {
   /// `050_triggers.sql`: counting on the referring tables, and what guards the blob table.
   func countingTriggers() -> Artefact {
-    let mode: String =
+    let mode: [String] =
       switch model.refcounting {
       case .immediate:
-        "Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger."
-      case .deferred: "Mode deferred: every change goes to the ledger; a fold applies it."
+        [
+          "Mode immediate: a change is applied to the blobs that nobody has locked; the rest goes to the ledger.",
+          looksUpByKeyNote,
+        ]
+      case .deferred: ["Mode deferred: every change goes to the ledger; a fold applies it."]
       }
     return Artefact(
       path: "050_triggers.sql",
       kind: .repeatable,
-      purpose: ["Triggers that count references, and that make the database the owner of refcount.", mode],
+      purpose: ["Triggers that count references, and that make the database the owner of refcount."] + mode,
       locks: [
         "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;",
         "the first time ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount",
