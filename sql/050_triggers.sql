@@ -1173,48 +1173,4 @@ BEGIN
 END
 $jam$;
 
-CREATE OR REPLACE VIEW public.jam_counting_triggers AS
-SELECT e.table_name, e.trigger_name,
-  CASE
-    WHEN t.oid IS NULL THEN 'missing'
-    WHEN t.tgenabled = 'D' THEN 'disabled'
-    WHEN t.tgenabled = 'R' THEN 'enabled for replicas only'
-    -- What a subscription writes fires none of these.
-    WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel AS s WHERE s.srrelid = t.tgrelid) THEN 'bypassed by a subscription'
-    ELSE 'enabled'
-  END AS state
-FROM (VALUES
-  ('public.jam_services', 'jam_services', 'jam_services_count_insert'),
-  ('public.jam_services', 'jam_services', 'jam_services_count_delete'),
-  ('public.jam_services', 'jam_services', 'jam_services_count_truncate'),
-  ('public.jam_services', 'jam_services', 'jam_services_count_update'),
-  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_insert'),
-  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_delete'),
-  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_truncate'),
-  ('public.jam_service_versions', 'jam_service_versions', 'jam_service_versions_count_update'),
-  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_insert'),
-  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_delete'),
-  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_truncate'),
-  ('public.jam_work_packages', 'jam_work_packages', 'jam_work_packages_count_update'),
-  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_insert'),
-  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_delete'),
-  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_truncate'),
-  ('public.jam_work_items', 'jam_work_items', 'jam_work_items_count_update'),
-  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_insert'),
-  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_delete'),
-  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_truncate'),
-  ('public.jam_work_reports', 'jam_work_reports', 'jam_work_reports_count_update'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_insert'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_own_refcount_update'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_put'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_size'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_refuse_delete'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_insert'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_delete'),
-  ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_truncate')
-) AS e (qualified_table, table_name, trigger_name)
-LEFT JOIN pg_catalog.pg_trigger AS t
-  ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;
-COMMENT ON VIEW public.jam_counting_triggers IS 'The triggers that counting relies on, and whether each is there and enabled.';
-
 COMMIT;

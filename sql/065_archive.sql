@@ -5,6 +5,7 @@
 --   SELECT * FROM public.jam_undo_cleanup(run_id), which brings back what a run has deleted.
 -- locks:
 --   none on tables
+--   ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it
 -- rerun: safe at any time
 -- kind: repeatable
 

@@ -10,6 +10,7 @@
 --   Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows.
 -- locks:
 --   none on tables
+--   ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it
 -- rerun: safe at any time
 -- kind: repeatable
 

@@ -4,7 +4,8 @@
 --   Views for monitoring: metrics for Prometheus, health checks with a remedy each. None of them reads a large table as a
 --   whole. And the triggers that add up what the counters tell.
 -- locks:
---   SHARE ROW EXCLUSIVE on public.jam_cleanup_runs and public.jam_refcount_anomalies until COMMIT: a cleanup waits
+--   ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it
+--   then SHARE ROW EXCLUSIVE on public.jam_cleanup_runs and public.jam_refcount_anomalies until COMMIT: a cleanup waits
 -- rerun: safe at any time
 -- kind: repeatable
 
@@ -28,130 +29,6 @@ BEGIN
   PERFORM pg_catalog.pg_advisory_unlock(8538552179381259062);
 END
 $jam$;
-
--- All tables before anything else. Writers lock them in orders of their own, so this may stand in a circle with one of
--- them; it gives up what it has and tries again before a writer's deadlock_timeout is over and the writer fails.
-DO $jam$
-DECLARE
-  patience constant double precision := (SELECT s.setting::double precision / 2 FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout');
-  given    constant text := pg_catalog.current_setting('lock_timeout');
-  limit_ms constant double precision := (SELECT nullif(s.setting::double precision, 0) FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout');
-  began    constant timestamptz := pg_catalog.clock_timestamp();
-  attempt  timestamptz;
-  t        text;
-BEGIN
-  LOOP
-    attempt := pg_catalog.clock_timestamp();
-    BEGIN
-      FOREACH t IN ARRAY ARRAY[
-        'public.jam_cleanup_runs',
-        'public.jam_refcount_anomalies'
-      ] LOOP
-        CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
-        PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
-          - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, 'SHARE ROW EXCLUSIVE');
-      END LOOP;
-      PERFORM pg_catalog.set_config('lock_timeout', given, true);
-      EXIT;
-    EXCEPTION WHEN lock_not_available THEN
-      IF pg_catalog.clock_timestamp() >= began + pg_catalog.make_interval(secs => limit_ms / 1000) THEN
-        RAISE;
-      END IF;
-    END;
-    PERFORM pg_catalog.pg_sleep(0.05);
-  END LOOP;
-END
-$jam$;
-
-CREATE OR REPLACE FUNCTION public.jam_add_to_totals(counters text[], gains bigint[]) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $jam$
-WITH gained AS (
-  SELECT g.counter, g.value FROM unnest(counters, gains) AS g (counter, value) WHERE g.value > 0
-), free AS MATERIALIZED (
-  SELECT t.ctid FROM public.jam_totals AS t WHERE t.counter IN (SELECT g.counter FROM gained AS g) FOR UPDATE SKIP LOCKED
-), taken AS (
-  DELETE FROM public.jam_totals AS t USING free AS f WHERE t.ctid = f.ctid RETURNING t.counter, t.value
-)
-INSERT INTO public.jam_totals (counter, value)
-SELECT s.counter, sum(s.value)
-FROM (SELECT g.counter, g.value FROM gained AS g UNION ALL SELECT t.counter, t.value FROM taken AS t) AS s
-GROUP BY s.counter
-$jam$;
-COMMENT ON FUNCTION public.jam_add_to_totals(text[], bigint[]) IS 'Adds gains to the totals, in one row a counter as far as nobody else is adding to it. What would make a counter smaller is left out.';
-REVOKE ALL ON FUNCTION public.jam_add_to_totals(text[], bigint[]) FROM PUBLIC;
-
-CREATE OR REPLACE FUNCTION public.jam_total_run() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $jam$
-BEGIN
-  PERFORM public.jam_add_to_totals(
-    ARRAY['runs_' || NEW.status, 'deleted_reports', 'deleted_attestations', 'deleted_packages', 'deleted_items', 'deleted_preimages', 'freed_bytes', 'busy_preimages', 'busy_rows', 'batches'],
-    ARRAY[
-      CASE WHEN NEW.status <> 'running' AND NEW.status IS DISTINCT FROM OLD.status THEN 1 ELSE 0 END,
-      NEW.deleted_reports - coalesce(OLD.deleted_reports, 0),
-      NEW.deleted_attestations - coalesce(OLD.deleted_attestations, 0),
-      NEW.deleted_packages - coalesce(OLD.deleted_packages, 0),
-      NEW.deleted_items - coalesce(OLD.deleted_items, 0),
-      NEW.deleted_preimages - coalesce(OLD.deleted_preimages, 0),
-      NEW.freed_bytes - coalesce(OLD.freed_bytes, 0),
-      NEW.busy_preimages - coalesce(OLD.busy_preimages, 0),
-      NEW.busy_rows - coalesce(OLD.busy_rows, 0),
-      NEW."batches" - coalesce(OLD."batches", 0)
-    ]
-  );
-  RETURN NULL;
-END
-$jam$;
-COMMENT ON FUNCTION public.jam_total_run() IS 'Adds what a cleanup has done since its last batch to the totals.';
-REVOKE ALL ON FUNCTION public.jam_total_run() FROM PUBLIC;
-
-CREATE OR REPLACE FUNCTION public.jam_total_anomaly() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $jam$
-BEGIN
-  PERFORM public.jam_add_to_totals(ARRAY['anomalies'], ARRAY[(SELECT count(*) FROM gained)]);
-  RETURN NULL;
-END
-$jam$;
-COMMENT ON FUNCTION public.jam_total_anomaly() IS 'Adds new anomalies to the totals.';
-REVOKE ALL ON FUNCTION public.jam_total_anomaly() FROM PUBLIC;
-
-CREATE OR REPLACE TRIGGER jam_cleanup_runs_total
-  AFTER INSERT OR UPDATE ON public.jam_cleanup_runs
-  FOR EACH ROW WHEN (NOT NEW.dry_run)
-  EXECUTE FUNCTION public.jam_total_run();
-CREATE OR REPLACE TRIGGER jam_refcount_anomalies_total
-  AFTER INSERT ON public.jam_refcount_anomalies REFERENCING NEW TABLE AS gained
-  FOR EACH STATEMENT EXECUTE FUNCTION public.jam_total_anomaly();
-
--- What was recorded before the triggers came.
-INSERT INTO public.jam_totals (counter, value)
-SELECT f.counter, f.value
-FROM (
-  SELECT 'runs_' || r.status AS counter, count(*) AS value
-  FROM public.jam_cleanup_runs AS r WHERE NOT r.dry_run AND r.status <> 'running' GROUP BY 1
-  UNION ALL
-  SELECT c.counter, sum(c.value)
-  FROM public.jam_cleanup_runs AS r
-  CROSS JOIN LATERAL (VALUES
-    ('deleted_reports', r.deleted_reports),
-    ('deleted_attestations', r.deleted_attestations),
-    ('deleted_packages', r.deleted_packages),
-    ('deleted_items', r.deleted_items),
-    ('deleted_preimages', r.deleted_preimages),
-    ('freed_bytes', r.freed_bytes),
-    ('busy_preimages', r.busy_preimages),
-    ('busy_rows', r.busy_rows),
-    ('batches', r."batches")
-  ) AS c (counter, value)
-  WHERE NOT r.dry_run
-  GROUP BY 1
-  UNION ALL
-  SELECT 'anomalies', count(*) FROM public.jam_refcount_anomalies
-) AS f
-WHERE f.value > 0 AND NOT EXISTS (SELECT FROM public.jam_totals);
 
 CREATE OR REPLACE FUNCTION public.jam_backlog()
 RETURNS TABLE (queue text, entries bigint, amount bigint, oldest timestamptz)
@@ -432,5 +309,129 @@ CROSS JOIN LATERAL (VALUES
   ('jam_health_ok', 'gauge', 'Health checks: 1 as it should be, 0 not; the view of health says why and what to do.', pg_catalog.format('check="%s"', h.check_name), (h.ok::integer)::double precision)
 ) AS m (name, type, help, labels, value);
 COMMENT ON VIEW public.jam_metrics IS 'Metrics in the form of Prometheus; counters come from tables, so they survive restarts. A look takes milliseconds, however many rows the tables have.';
+
+-- All tables before anything else. Writers lock them in orders of their own, so this may stand in a circle with one of
+-- them; it gives up what it has and tries again before a writer's deadlock_timeout is over and the writer fails.
+DO $jam$
+DECLARE
+  patience constant double precision := (SELECT s.setting::double precision / 2 FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout');
+  given    constant text := pg_catalog.current_setting('lock_timeout');
+  limit_ms constant double precision := (SELECT nullif(s.setting::double precision, 0) FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout');
+  began    constant timestamptz := pg_catalog.clock_timestamp();
+  attempt  timestamptz;
+  t        text;
+BEGIN
+  LOOP
+    attempt := pg_catalog.clock_timestamp();
+    BEGIN
+      FOREACH t IN ARRAY ARRAY[
+        'public.jam_cleanup_runs',
+        'public.jam_refcount_anomalies'
+      ] LOOP
+        CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
+        PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
+          - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, 'SHARE ROW EXCLUSIVE');
+      END LOOP;
+      PERFORM pg_catalog.set_config('lock_timeout', given, true);
+      EXIT;
+    EXCEPTION WHEN lock_not_available THEN
+      IF pg_catalog.clock_timestamp() >= began + pg_catalog.make_interval(secs => limit_ms / 1000) THEN
+        RAISE;
+      END IF;
+    END;
+    PERFORM pg_catalog.pg_sleep(0.05);
+  END LOOP;
+END
+$jam$;
+
+CREATE OR REPLACE FUNCTION public.jam_add_to_totals(counters text[], gains bigint[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $jam$
+WITH gained AS (
+  SELECT g.counter, g.value FROM unnest(counters, gains) AS g (counter, value) WHERE g.value > 0
+), free AS MATERIALIZED (
+  SELECT t.ctid FROM public.jam_totals AS t WHERE t.counter IN (SELECT g.counter FROM gained AS g) FOR UPDATE SKIP LOCKED
+), taken AS (
+  DELETE FROM public.jam_totals AS t USING free AS f WHERE t.ctid = f.ctid RETURNING t.counter, t.value
+)
+INSERT INTO public.jam_totals (counter, value)
+SELECT s.counter, sum(s.value)
+FROM (SELECT g.counter, g.value FROM gained AS g UNION ALL SELECT t.counter, t.value FROM taken AS t) AS s
+GROUP BY s.counter
+$jam$;
+COMMENT ON FUNCTION public.jam_add_to_totals(text[], bigint[]) IS 'Adds gains to the totals, in one row a counter as far as nobody else is adding to it. What would make a counter smaller is left out.';
+REVOKE ALL ON FUNCTION public.jam_add_to_totals(text[], bigint[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.jam_total_run() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $jam$
+BEGIN
+  PERFORM public.jam_add_to_totals(
+    ARRAY['runs_' || NEW.status, 'deleted_reports', 'deleted_attestations', 'deleted_packages', 'deleted_items', 'deleted_preimages', 'freed_bytes', 'busy_preimages', 'busy_rows', 'batches'],
+    ARRAY[
+      CASE WHEN NEW.status <> 'running' AND NEW.status IS DISTINCT FROM OLD.status THEN 1 ELSE 0 END,
+      NEW.deleted_reports - coalesce(OLD.deleted_reports, 0),
+      NEW.deleted_attestations - coalesce(OLD.deleted_attestations, 0),
+      NEW.deleted_packages - coalesce(OLD.deleted_packages, 0),
+      NEW.deleted_items - coalesce(OLD.deleted_items, 0),
+      NEW.deleted_preimages - coalesce(OLD.deleted_preimages, 0),
+      NEW.freed_bytes - coalesce(OLD.freed_bytes, 0),
+      NEW.busy_preimages - coalesce(OLD.busy_preimages, 0),
+      NEW.busy_rows - coalesce(OLD.busy_rows, 0),
+      NEW."batches" - coalesce(OLD."batches", 0)
+    ]
+  );
+  RETURN NULL;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_total_run() IS 'Adds what a cleanup has done since its last batch to the totals.';
+REVOKE ALL ON FUNCTION public.jam_total_run() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.jam_total_anomaly() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $jam$
+BEGIN
+  PERFORM public.jam_add_to_totals(ARRAY['anomalies'], ARRAY[(SELECT count(*) FROM gained)]);
+  RETURN NULL;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_total_anomaly() IS 'Adds new anomalies to the totals.';
+REVOKE ALL ON FUNCTION public.jam_total_anomaly() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER jam_cleanup_runs_total
+  AFTER INSERT OR UPDATE ON public.jam_cleanup_runs
+  FOR EACH ROW WHEN (NOT NEW.dry_run)
+  EXECUTE FUNCTION public.jam_total_run();
+CREATE OR REPLACE TRIGGER jam_refcount_anomalies_total
+  AFTER INSERT ON public.jam_refcount_anomalies REFERENCING NEW TABLE AS gained
+  FOR EACH STATEMENT EXECUTE FUNCTION public.jam_total_anomaly();
+
+-- What was recorded before the triggers came.
+INSERT INTO public.jam_totals (counter, value)
+SELECT f.counter, f.value
+FROM (
+  SELECT 'runs_' || r.status AS counter, count(*) AS value
+  FROM public.jam_cleanup_runs AS r WHERE NOT r.dry_run AND r.status <> 'running' GROUP BY 1
+  UNION ALL
+  SELECT c.counter, sum(c.value)
+  FROM public.jam_cleanup_runs AS r
+  CROSS JOIN LATERAL (VALUES
+    ('deleted_reports', r.deleted_reports),
+    ('deleted_attestations', r.deleted_attestations),
+    ('deleted_packages', r.deleted_packages),
+    ('deleted_items', r.deleted_items),
+    ('deleted_preimages', r.deleted_preimages),
+    ('freed_bytes', r.freed_bytes),
+    ('busy_preimages', r.busy_preimages),
+    ('busy_rows', r.busy_rows),
+    ('batches', r."batches")
+  ) AS c (counter, value)
+  WHERE NOT r.dry_run
+  GROUP BY 1
+  UNION ALL
+  SELECT 'anomalies', count(*) FROM public.jam_refcount_anomalies
+) AS f
+WHERE f.value > 0 AND NOT EXISTS (SELECT FROM public.jam_totals);
 
 COMMIT;

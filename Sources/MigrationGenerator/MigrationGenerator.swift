@@ -10,6 +10,7 @@ public enum MigrationGenerator {
   public static func files(for model: RetentionModel) -> [MigrationFile] {
     let schema = RetentionSchema(model)
     return [
+      schema.adoption(),
       schema.applicationTables(),
       schema.retentionTables(),
       schema.storageTables(),

@@ -43,7 +43,9 @@ public struct Demo: Sendable {
     let database = RetentionDatabase(connection: connection, model: model, logger: logger)
 
     write("A JAM node's database, before the retention knows it: 90 days of packages, every refcount wrong.")
-    guard let tables = files.first else { throw RunnerError("the model yields no files") }
+    guard let tables = files.first(where: { $0.path == "010_tables.sql" }) else {
+      throw RunnerError("the model yields no 010_tables.sql")
+    }
     try connection.execute("\(raw: tables.text)")
     try connection.execute(Self.data)
     write(table(try connection.query(Self.sizes)))

@@ -105,7 +105,7 @@ struct TestDatabase {
 
   /// Creates the application's tables only.
   func createTables() throws {
-    let file = try #require(MigrationGenerator.files(for: model).first)
+    let file = try #require(MigrationGenerator.files(for: model).first { $0.path == "010_tables.sql" })
     try connection.execute("\(raw: file.text)")
   }
 

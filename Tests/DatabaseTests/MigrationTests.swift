@@ -83,4 +83,50 @@ import Testing
     #expect(error.description.contains("jam_preimages") && error.description.contains("size"))
     #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'jam_services'") == 0)
   }
+
+  @Test("A table that cannot be counted on stops the migration: everything that differs is named, and nothing changes")
+  func adoption() throws {
+    let database = try TestDatabase()
+    try database.createTables()
+    try database.connection.execute(
+      """
+      ALTER TABLE jam_preimages ALTER refcount DROP NOT NULL;
+      ALTER TABLE jam_attestations DROP CONSTRAINT jam_attestations_pkey;
+      CREATE UNIQUE INDEX ON jam_attestations (report_id) INCLUDE (worker_id);
+      CREATE UNIQUE INDEX ON jam_attestations (report_id, worker_id) WHERE weight > 0;
+      ALTER TABLE jam_work_items ALTER memo TYPE varchar(10);
+      """
+    )
+    let expected = [
+      "column memo of table public.jam_work_items is of type character varying(10), but the retention model says text",
+      "column refcount of table public.jam_preimages may be NULL",
+      "table public.jam_attestations has no unique key on (report_id, worker_id)",
+    ]
+    let error = try #require(throws: RunnerError.self) { try database.migrate() }
+    #expect(error.description.contains("what the retention relies on: \(expected.joined(separator: "; ")) ("))
+    #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'jam_reference_ledger'") == 0)
+
+    try database.connection.execute(
+      """
+      ALTER TABLE jam_preimages ALTER refcount SET NOT NULL;
+      CREATE UNIQUE INDEX ON jam_attestations (worker_id, report_id);
+      ALTER TABLE jam_work_items ALTER memo TYPE text;
+      """
+    )
+    _ = try database.migrate()
+  }
+
+  @Test("Who reads the monitoring views in a transaction that stays open keeps nobody waiting through the triggers' file")
+  func openReader() throws {
+    let database = try TestDatabase()
+    try database.migrateWithPsql()
+    let reader = try database.connect()
+    try reader.execute("BEGIN; SELECT FROM jam_health; SELECT FROM jam_metrics; SELECT FROM jam_counting_triggers")
+    try database.connection.execute("SET lock_timeout = '2s'")
+    for path in ["050_triggers.sql", "060_backfill.sql", "070_cleanup.sql"] {
+      let file = try #require(MigrationGenerator.files(for: database.model).first { $0.path == path })
+      try database.connection.execute("\(raw: file.text)")
+    }
+    try reader.execute("COMMIT")
+  }
 }

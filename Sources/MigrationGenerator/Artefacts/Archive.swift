@@ -11,7 +11,7 @@ extension RetentionSchema {
         "The archive: what a cleanup calls where archive_days of the policy is more than 0, and",
         "SELECT * FROM \(undo.quoted)(run_id), which brings back what a run has deleted.",
       ],
-      locks: ["none on tables"],
+      locks: ["none on tables", locksOfViews],
       body: .joined(
         [
           contentsView, addFunction, otherColumnsFunction, columnListFunction, undoRowsFunction, undoConflictsFunction,

@@ -16,7 +16,7 @@ extension RetentionSchema {
         "gets another name (hash.1, hash.2, …): a request that seemed lost may still be carried out.",
         looksUpByKeyNote,
       ],
-      locks: ["none on tables"],
+      locks: ["none on tables", locksOfViews],
       body: .joined(
         [
           objectKeyFunction, locationsView, neededView, beginFunction, offloadFunction, completeFunction, abortFunction,

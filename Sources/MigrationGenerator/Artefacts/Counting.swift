@@ -12,10 +12,11 @@ extension RetentionSchema {
         "stored refcount + pending ledger entries + unresolved references = references that rows hold.",
         looksUpByKeyNote,
       ],
-      locks: ["none on tables"],
+      locks: ["none on tables", locksOfViews],
       body: .joined(
+        // Views in this order: a cleanup reads the first before the others, and a writer who deletes blobs the last.
         [
-          scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction,
+          triggerHealth, scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction,
           referrersFunction,
         ],
         separator: "\n\n"
@@ -35,6 +36,9 @@ extension RetentionSchema {
   var looksUpByKeyNote: String {
     "Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows."
   }
+
+  /// What replacing a view takes, for who reads the file.
+  var locksOfViews: String { "ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it" }
 
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")
@@ -333,6 +337,38 @@ extension RetentionSchema {
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(\(keyType)) IS 'Who holds a blob: one row per reference. Reads the referring tables.';
       \(revoke("FUNCTION", "\(function)(\(keyType))"))
+      """
+  }
+
+  private var triggerHealth: SQL {
+    let view = names.qualified("counting_triggers")
+    let counted = referringTables.flatMap { table, _ in
+      ["count_insert", "count_delete", "count_truncate", "count_update"].map { (table.name, $0) }
+    }
+    let guarding = [
+      "own_refcount_insert", "own_refcount_update", "record_put", "record_size", "refuse_delete", "record_insert",
+      "record_delete", "record_truncate",
+    ].map { (blobs.table, $0) }
+    let rows = (counted + guarding).map { table, purpose -> SQL in
+      "(\(literal: names.table(table).quoted), \(literal: table), \(literal: names.identifier(of: table, purpose).name))"
+    }
+    return """
+      CREATE OR REPLACE VIEW \(view) AS
+      SELECT e.table_name, e.trigger_name,
+        CASE
+          WHEN t.oid IS NULL THEN 'missing'
+          WHEN t.tgenabled = 'D' THEN 'disabled'
+          WHEN t.tgenabled = 'R' THEN 'enabled for replicas only'
+          -- What a subscription writes fires none of these.
+          WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel AS s WHERE s.srrelid = t.tgrelid) THEN 'bypassed by a subscription'
+          ELSE 'enabled'
+        END AS state
+      FROM (VALUES
+        \(SQL.joined(rows))
+      ) AS e (qualified_table, table_name, trigger_name)
+      LEFT JOIN pg_catalog.pg_trigger AS t
+        ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;
+      COMMENT ON VIEW \(view) IS 'The triggers that counting relies on, and whether each is there and enabled.';
       """
   }
 }

@@ -31,7 +31,7 @@ extension RetentionSchema {
           + referringTables.flatMap { table, edges in
             [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)]
           }
-          + [guardFunctions, blobTriggers, triggerHealth],
+          + [guardFunctions, blobTriggers],
         separator: "\n\n"
       )
     )
@@ -446,37 +446,5 @@ extension RetentionSchema {
       END IF;
     END
     """
-  }
-
-  private var triggerHealth: SQL {
-    let view = names.qualified("counting_triggers")
-    let counted = referringTables.flatMap { table, _ in
-      ["count_insert", "count_delete", "count_truncate", "count_update"].map { (table.name, $0) }
-    }
-    let guarding = [
-      "own_refcount_insert", "own_refcount_update", "record_put", "record_size", "refuse_delete", "record_insert",
-      "record_delete", "record_truncate",
-    ].map { (blobs.table, $0) }
-    let rows = (counted + guarding).map { table, purpose -> SQL in
-      "(\(literal: names.table(table).quoted), \(literal: table), \(literal: names.identifier(of: table, purpose).name))"
-    }
-    return """
-      CREATE OR REPLACE VIEW \(view) AS
-      SELECT e.table_name, e.trigger_name,
-        CASE
-          WHEN t.oid IS NULL THEN 'missing'
-          WHEN t.tgenabled = 'D' THEN 'disabled'
-          WHEN t.tgenabled = 'R' THEN 'enabled for replicas only'
-          -- What a subscription writes fires none of these.
-          WHEN EXISTS (SELECT FROM pg_catalog.pg_subscription_rel AS s WHERE s.srrelid = t.tgrelid) THEN 'bypassed by a subscription'
-          ELSE 'enabled'
-        END AS state
-      FROM (VALUES
-        \(SQL.joined(rows))
-      ) AS e (qualified_table, table_name, trigger_name)
-      LEFT JOIN pg_catalog.pg_trigger AS t
-        ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;
-      COMMENT ON VIEW \(view) IS 'The triggers that counting relies on, and whether each is there and enabled.';
-      """
   }
 }

@@ -12,9 +12,11 @@ extension RetentionSchema {
         "whole. And the triggers that add up what the counters tell.",
       ],
       locks: [
-        "SHARE ROW EXCLUSIVE on \(runs.quoted) and \(anomalies.quoted) until COMMIT: a cleanup waits"
+        locksOfViews,
+        "then SHARE ROW EXCLUSIVE on \(runs.quoted) and \(anomalies.quoted) until COMMIT: a cleanup waits",
       ],
-      body: .joined([totalling, backlogFunction, healthView, metricsView], separator: "\n\n")
+      // The views first: who reads them may take long, and a cleanup is not to wait for that.
+      body: .joined([backlogFunction, healthView, metricsView, totalling], separator: "\n\n")
     )
   }
 

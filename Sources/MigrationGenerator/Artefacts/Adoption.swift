@@ -1,0 +1,79 @@
+import RetentionModel
+import SafeSQL
+
+extension RetentionSchema {
+  /// `005_adoption.sql`: whether tables that exist can be adopted.
+  func adoption() -> Artefact {
+    Artefact(
+      path: "005_adoption.sql",
+      kind: .repeatable,
+      purpose: [
+        "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
+        "model's types, a key that is unique, and NOT NULL for that key and for \(blobs.refcount). Changes nothing.",
+      ],
+      locks: ["none"],
+      body: "DO \(adoptionCheck.dollarQuoted());"
+    )
+  }
+
+  /// NULL in a key names no row, and a count that is NULL stays so, whatever is added to it. A key that is not unique
+  /// gives one hash several counts.
+  private var adoptionCheck: SQL {
+    let columns = model.tables.flatMap { table in
+      table.columns.map { column -> SQL in
+        let isCounter = table.name == blobs.table && column.name == blobs.refcount
+        let isRequired: SQL = isCounter || table.primaryKey.contains(column.name) ? "true" : "false"
+        return """
+          (\(literal: names.table(table.name).quoted), \(literal: column.name), \(literal: column.type), \(isRequired))
+          """
+      }
+    }
+    let keys = model.tables.map { table -> SQL in
+      let columns = SQL.joined(table.primaryKey.map { "\(literal: $0)" }, separator: ", ")
+      return "(\(literal: names.table(table.name).quoted), ARRAY[\(columns)])"
+    }
+    return """
+      DECLARE
+        differences text;
+      BEGIN
+        SELECT pg_catalog.string_agg(d.difference, '; ' ORDER BY d.difference) INTO differences
+        FROM (
+          SELECT pg_catalog.format('column %I of table %s %s', e.column_name, e.table_name, CASE
+            WHEN a.atttypid IS NULL THEN 'is missing'
+            WHEN a.atttypid <> e.type::pg_catalog.regtype
+              THEN pg_catalog.format('is of type %s, but the retention model says %s', pg_catalog.format_type(a.atttypid, a.atttypmod), e.type)
+            ELSE 'may be NULL'
+          END) AS difference
+          FROM (VALUES
+            \(SQL.joined(columns))
+          ) AS e (table_name, column_name, type, is_required)
+          LEFT JOIN pg_catalog.pg_attribute AS a
+            ON a.attrelid = pg_catalog.to_regclass(e.table_name) AND a.attname = e.column_name AND NOT a.attisdropped
+          WHERE pg_catalog.to_regclass(e.table_name) IS NOT NULL
+            AND (a.atttypid IS DISTINCT FROM e.type::pg_catalog.regtype OR e.is_required AND NOT a.attnotnull)
+          UNION ALL
+          SELECT pg_catalog.format('table %s has no unique key on (%s)', e.table_name, pg_catalog.array_to_string(e.columns, ', '))
+          FROM (VALUES
+            \(SQL.joined(keys))
+          ) AS e (table_name, columns)
+          WHERE pg_catalog.to_regclass(e.table_name) IS NOT NULL
+            AND NOT EXISTS (
+              SELECT FROM pg_catalog.pg_index AS i
+              WHERE i.indrelid = pg_catalog.to_regclass(e.table_name)
+                AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+                AND i.indnkeyatts = pg_catalog.cardinality(e.columns)
+                AND e.columns <@ ARRAY(
+                  SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+                  WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+                )
+            )
+        ) AS d;
+        IF differences IS NOT NULL THEN
+          RAISE EXCEPTION 'tables that exist are not what the retention relies on: %', differences
+            USING ERRCODE = 'invalid_table_definition',
+              HINT = 'Change the tables, or correct the model to what they are, generate again, and apply the new files.';
+        END IF;
+      END
+      """
+  }
+}
