@@ -1239,7 +1239,8 @@ BEGIN
     CALL public.jam_cleanup_next_transaction();
     RAISE EXCEPTION 'cleanup run % %: %', run_id, status, finished.error
       USING ERRCODE = coalesce(problem_state, 'object_not_in_prerequisite_state'),
-        HINT = 'The run is recorded in public.jam_cleanup_runs.';
+        HINT = CASE WHEN status = 'refused' THEN 'A trigger: Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts. A share that is meant to be so large: raise max_delete_fraction in public.jam_retention_policy. ' ELSE '' END
+          || 'The run is recorded in public.jam_cleanup_runs.';
   END IF;
 END
 $jam$;

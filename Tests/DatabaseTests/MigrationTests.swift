@@ -116,7 +116,9 @@ import Testing
     _ = try database.migrate()
   }
 
-  @Test("Who reads the monitoring views in a transaction that stays open keeps nobody waiting through the triggers' file")
+  @Test(
+    "Who has read the monitoring views in an open transaction keeps no file waiting that locks a table"
+  )
   func openReader() throws {
     let database = try TestDatabase()
     try database.migrateWithPsql()

@@ -16,7 +16,8 @@ extension RetentionSchema {
       body: .joined(
         // Views in this order: a cleanup reads the first before the others, and a writer who deletes blobs the last.
         [
-          triggerHealth, scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction, touchFunction,
+          triggerHealth, scanFunction, referencesView, refcountsView, verifyFunction, foldFunction, repairFunction,
+          touchFunction,
           referrersFunction,
         ],
         separator: "\n\n"
@@ -38,7 +39,9 @@ extension RetentionSchema {
   }
 
   /// What replacing a view takes, for who reads the file.
-  var locksOfViews: String { "ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it" }
+  var locksOfViews: String {
+    "ACCESS EXCLUSIVE on its views until COMMIT: waits for those who read them, and new ones for it"
+  }
 
   private var scanFunction: SQL {
     let function = names.qualified("scan_hashes")

@@ -42,6 +42,7 @@ extension RetentionSchema {
           END, E'\\n')
           INTO elsewhere
           FROM \(cronJobs);
+          -- Others may not read where it lives.
           IF pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') THEN
             home := coalesce(pg_catalog.current_setting('cron.database_name', true), '');
           END IF;
@@ -50,8 +51,8 @@ extension RetentionSchema {
               HINT = CASE
                 WHEN home = '' THEN 'Add pg_cron to shared_preload_libraries and restart the server.'
                 WHEN home = pg_catalog.current_database() THEN 'Have a superuser run: CREATE EXTENSION pg_cron;'
-                ELSE pg_catalog.format(E'It lives in database %s. Have a superuser run there:\\n%s',
-                  coalesce(pg_catalog.quote_ident(home), 'that cron.database_name names'), elsewhere)
+                WHEN home IS NULL THEN pg_catalog.format(E'If cron.database_name names this database, have a superuser run: CREATE EXTENSION pg_cron; if it names another, have a superuser run there:\\n%s', elsewhere)
+                ELSE pg_catalog.format(E'It lives in database %I. Have a superuser run there:\\n%s', home, elsewhere)
               END;
         END IF;
         FOR job IN

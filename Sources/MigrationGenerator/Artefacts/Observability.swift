@@ -378,6 +378,11 @@ extension RetentionSchema {
 
   private var health: QualifiedName { names.qualified("health") }
 
+  /// What to do about a counting trigger that is not enabled.
+  var triggersRemedy: String {
+    "Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts."
+  }
+
   private var healthView: SQL {
     let indexRows = indexList.map { index -> SQL in
       "(\(literal: QualifiedName(names.schema, index.name).quoted), \(literal: index.name.name))"
@@ -391,7 +396,7 @@ extension RetentionSchema {
         coalesce(pg_catalog.bool_and(t.state = 'enabled'), true) AS ok,
         coalesce(pg_catalog.string_agg(pg_catalog.format('%s on %s is %s', t.trigger_name, t.table_name, t.state), '; ')
           FILTER (WHERE t.state <> 'enabled'), 'all present and enabled') AS detail,
-        'Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts.'::text AS remedy
+        \(literal: triggersRemedy)::text AS remedy
       FROM \(names.qualified("counting_triggers")) AS t
       UNION ALL
       SELECT 'indexes',

@@ -119,7 +119,8 @@ extension RetentionSchema {
       path: "uninstall/roles.sql",
       kind: .repeatable,
       purpose: [
-        "Takes back the rights of optional/roles.sql, and drops those of its roles that have no rights elsewhere."
+        "Takes back all that the roles of optional/roles.sql may do in this schema, what others have granted to them too, and",
+        "drops those of them that have no rights elsewhere.",
       ],
       locks: ["none on tables"],
       body: "DO \(body.dollarQuoted());"

@@ -20,6 +20,11 @@ extension RetentionSchema {
       """
   }
 
+  /// What to do about a run that is refused, for either reason; followed by another sentence.
+  private var refusalRemedy: String {
+    "A trigger: \(triggersRemedy) A share that is meant to be so large: raise max_delete_fraction in \(policy.quoted). "
+  }
+
   var procedure: SQL {
     let procedure = names.qualified("cleanup")
     let next: SQL = "CALL \(names.qualified("cleanup_next_transaction"))();"
@@ -122,7 +127,8 @@ extension RetentionSchema {
           \(next)
           RAISE EXCEPTION 'cleanup run % %: %', run_id, status, finished.error
             USING ERRCODE = coalesce(problem_state, 'object_not_in_prerequisite_state'),
-              HINT = \(literal: "The run is recorded in \(runs.quoted).");
+              HINT = CASE WHEN status = 'refused' THEN \(literal: refusalRemedy) ELSE '' END
+                || \(literal: "The run is recorded in \(runs.quoted).");
         END IF;
       END
       """
