@@ -30,17 +30,19 @@ public struct ObjectContent: Sendable {
     }
   }
 
-  /// The content of a file, which is read once for its hash. The file must not change until it is stored; if it does,
-  /// storing it fails.
+  /// The content of a file, which is read once for its hash, and again when it is stored: it must be one that can be read
+  /// twice, no pipe. It must not change until it is stored; if it does, storing it fails.
   ///
   /// - Throws: ``ObjectStoreError`` when the file cannot be read.
   public init(file path: String) async throws {
-    let status = try await Self.reading(path) { try await ReadableFile.open(path).status() }
     var hash = SHA256()
-    for try await piece in Self.stream(path, 0..<status.size) {
+    // To its end: not every file says how long it is.
+    var size: Int64 = 0
+    for try await piece in Self.stream(path, 0..<Int64.max) {
       hash.update(piece)
+      size += Int64(piece.readableBytes)
     }
-    self.init(file: path, size: status.size, sha256: hash.finalize().hexadecimal)
+    self.init(file: path, size: size, sha256: hash.finalize().hexadecimal)
   }
 
   /// The content of a file whose size and hash are known; they are checked.

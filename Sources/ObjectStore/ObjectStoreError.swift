@@ -22,8 +22,10 @@ public struct ObjectStoreError: Error, Sendable, CustomStringConvertible {
     case accessDenied
     /// This machine's clock and the store's differ too much.
     case clockSkew
-    /// The bytes do not have the size or hash that they should.
+    /// The source's bytes do not have the size or hash that they should.
     case contentMismatch
+    /// The source was right, and the store got something else.
+    case damagedInTransit
     /// There are more bytes than the caller wants to have.
     case tooLarge
     /// The store was silent for too long.

@@ -15,7 +15,7 @@ struct BlobPut: ParsableCommand {
 
   @OptionGroup var transfer: TransferOptions
 
-  @Argument(help: "The file; - for standard input.")
+  @Argument(help: "The file, or a pipe; - for standard input.")
   var file: String
 
   @Option(help: "The media type.")
@@ -39,20 +39,21 @@ struct BlobPut: ParsableCommand {
     let (file, mediaType, uploader, expect) = (file, mediaType, uploader, expect)
     let put = try Interruption.awaiting {
       defer { progress?.finish() }
-      let spooled = try file == "-" ? StandardInput.spooled() : nil
-      defer { if let spooled { unlink(spooled) } }
-      let content = try await ObjectContent(file: spooled ?? file)
-      if let expect, expect != content.sha256 {
-        throw RunnerError("the content of \(file) has the hash \(content.sha256), not \(expect); nothing was put")
+      func put(_ path: String) async throws -> BlobStore.Put {
+        let content = try await ObjectContent(file: path)
+        if let expect, expect != content.sha256 {
+          throw RunnerError("the content of \(file) has the hash \(content.sha256), not \(expect); nothing was put")
+        }
+        progress?.expect(TransferProgress.Amount(count: 1, bytes: content.size))
+        return try await store.put(
+          content,
+          mediaType: mediaType,
+          uploader: uploader,
+          usesObjectStore: usesObjectStore,
+          progress: progress
+        )
       }
-      progress?.expect(TransferProgress.Amount(count: 1, bytes: content.size))
-      return try await store.put(
-        content,
-        mediaType: mediaType,
-        uploader: uploader,
-        usesObjectStore: usesObjectStore,
-        progress: progress
-      )
+      return try await SpooledInput.isNeeded(for: file) ? SpooledInput.copying(file, put) : put(file)
     }
     session.format.show(
       put.hash,

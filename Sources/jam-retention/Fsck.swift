@@ -5,7 +5,7 @@ struct Fsck: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Compare the object store with the database; exit 3 when they differ.",
     discussion: """
-      missing, wrong size, damaged: a blob's content is in danger. orphaned: an object that nothing knows; --repair queues \
+      missing, wrong size, damaged, unreadable: a blob's content is in danger. orphaned: an object that nothing knows; --repair queues \
       it for deletion. foreign: a name that the retention does not give; it is never touched.
       """
   )
@@ -42,7 +42,7 @@ struct Fsck: ParsableCommand {
         // The two share a terminal.
         progress?.finish()
         format.show(
-          "\(finding.kind.rawValue): \(finding.key), \(finding.size) bytes",
+          "\(finding.kind.rawValue): \(finding.shownKey), \(finding.size) bytes",
           json: [
             ("kind", .string(finding.kind.rawValue)), ("key", .string(finding.key)),
             ("size", .number("\(finding.size)")),

@@ -35,6 +35,17 @@ import Testing
     #expect(try folder.names() == ["content", "copy"])
   }
 
+  @Test("What cannot say how long it is, is put whole: a pipe under any name, a file of the kernel's")
+  func unknownLength() throws {
+    let store = try CommandStore()
+    let large = Data((0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+    #expect(try store.start(["blob", "put", "/dev/stdin"], input: large).end().output == "\(large.digest)\n")
+    let kernel = try #require(FileManager.default.contents(atPath: "/proc/version"))
+    #expect(try store.succeed("blob", "put", "/proc/version").output == "\(kernel.digest)\n")
+    let folder = try store.run("blob", "put", "/tmp")
+    #expect(folder.status == 1 && folder.error.contains("cannot read the content of /tmp"))
+  }
+
   @Test("What is not there, and what is no hash: exit 1, and the reason")
   func missing() throws {
     let store = try CommandStore()

@@ -422,4 +422,36 @@ import Testing
     #expect(error.kind == .invalidConfiguration)
     #expect(error.remedy?.contains("set it to eu-north-1") == true)
   }
+
+  /// Small and not: one is compared by its tag, the other by what the store says of it.
+  @Test(arguments: [1000, 2 << 20]) func whatTheStoreOnlySaysItHasIsNotStored(size: Int) async throws {
+    let fixture = try await Fixture()
+    fixture.proxy.plan("PUT", .answer("200 OK", headers: ["ETag: \"0123\""]))
+    let error = try await storeError { try await fixture.store.put("k", bytes(size)) }
+    #expect(error.kind == .invalidResponse && error.description.contains("the store has no bytes of \(size)"))
+  }
+
+  @Test func whatIsAlwaysDamagedOnItsWayIsNotTheSourcesFault() async throws {
+    let fixture = try await Fixture()
+    fixture.proxy.plan("PUT", .damage, .damage, .damage, .damage)
+    let error = try await storeError { try await fixture.store.put("k", bytes(100_000)) }
+    #expect(error.kind == .damagedInTransit && error.attempts == 4)
+    #expect(try await fixture.direct.head("k") == nil)
+  }
+
+  /// As a store would do that looks at no checksum: it has other bytes of the same number, and says so by its tag.
+  @Test func anObjectWithAnotherTagIsReadBack() async throws {
+    let fixture = try await Fixture()
+    let right = bytes(1000)
+    for stored in [right, bytes(1000, seed: 2)] {
+      try await fixture.direct.put("k", stored)
+      fixture.proxy.plan("PUT", .answer("200 OK", headers: ["ETag: \"0123\""]))
+      if stored == right {
+        try await fixture.store.put("k", right)
+      } else {
+        let error = try await storeError { try await fixture.store.put("k", right) }
+        #expect(error.kind == .damagedInTransit && error.description.contains(sha256(Data(stored.readableBytesView))))
+      }
+    }
+  }
 }

@@ -3,7 +3,7 @@ import NIOCore
 import Synchronization
 
 /// The tag that S3 gives to an object of one request: the MD5 of its bytes, unless the store encrypts them with a key of
-/// its own. It proves that the store has what was sent, without another request.
+/// its own. The same tag proves that the store has what was sent, without another request.
 ///
 /// Source: Amazon S3 API Reference, data type Object, ETag.
 final class EntityTag: Sendable {

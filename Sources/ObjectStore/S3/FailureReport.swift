@@ -159,7 +159,8 @@ struct FailureReport {
       return (.invalidCredentials, false, "get a new session token")
     case "InvalidRange": return (.invalidRange, false, nil)
     // The source was right when it was sent, so that it was damaged on its way.
-    case "XAmzContentSHA256Mismatch", "BadDigest", "InvalidDigest": return (.contentMismatch, true, nil)
+    case "XAmzContentSHA256Mismatch", "BadDigest", "InvalidDigest":
+      return (.damagedInTransit, true, "check what stands between, a proxy for example")
     case "RequestTimeout": return (.timeout, true, nil)
     case "SlowDown", "InternalError", "ServiceUnavailable": return (.unavailable, true, "see the store's own log")
     case "EntityTooLarge": return (.refused, false, "use smaller parts")

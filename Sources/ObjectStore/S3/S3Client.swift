@@ -56,8 +56,9 @@ public final class S3Client: ObjectStore {
         operation: operation
       )
       let answer = try await connection.send(request)
-      if tag?.matches(answer.first(name: "etag")) == true { return }
-      return try await confirm(key, content.size, operation)
+      guard let tag else { return try await confirm(key, content.size, operation) }
+      if tag.matches(answer.first(name: "etag")) { return }
+      return try await compare(key, content, operation)
     }
     do {
       try await putInParts(key, content, contentType)
@@ -283,10 +284,23 @@ public final class S3Client: ObjectStore {
   private func confirm(_ key: String, _ size: Int64, _ operation: String) async throws {
     let stored = try await head(key)
     guard stored?.size == size else {
+      throw report(operation).invalid("the store has \(stored.map { "\($0.size)" } ?? "no") bytes of \(size)").error
+    }
+  }
+
+  /// Reads a small object back. A tag of another kind proves nothing, and a store that gives the usual one and looks at no
+  /// checksum has got something else.
+  private func compare(_ key: String, _ content: ObjectContent, _ operation: String) async throws {
+    try await confirm(key, content.size, operation)
+    var digest = SHA256()
+    for try await piece in try await get(key, range: nil).body { digest.update(piece) }
+    let found = digest.finalize().hexadecimal
+    guard found == content.sha256 else {
       throw ObjectStoreError(
-        .contentMismatch,
+        .damagedInTransit,
         doing: operation,
-        "the store has \(stored.map { "\($0.size)" } ?? "no") bytes of \(size)"
+        "the SHA-256 of what the store has is \(found) instead of \(content.sha256)",
+        remedy: "check what stands between, a proxy for example"
       )
     }
   }

@@ -141,6 +141,10 @@ extension BlobStore {
     } catch let error as ObjectStoreError where error.kind == .notFound {
       // It has moved back into its row and was swept since.
       return
+    } catch let error as ObjectStoreError where error.mayBeOfOneObject {
+      try await checkStore()
+      logger.warning("object not read", metadata: ["key": "\(object.key)", "error": "\(error)"])
+      return try report(FsckFinding(kind: .unreadable, key: object.key, size: object.size))
     }
     if digest.finalize().hexadecimal != name.prefix(64) {
       try report(FsckFinding(kind: .damaged, key: object.key, size: object.size))

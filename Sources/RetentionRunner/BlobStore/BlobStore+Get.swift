@@ -2,6 +2,7 @@ import Crypto
 import NIOCore
 import ObjectStore
 import Postgres
+import SafeSQL
 
 extension BlobStore {
   /// How often a blob may move while it is read.
@@ -50,9 +51,14 @@ extension BlobStore {
         if try await isMissing(place, on: connection) {
           throw RunnerError("the content of \(hash) is missing, run fsck: \(error)")
         }
+      } catch let error as ObjectStoreError where error.kind == .invalidRange {
+        throw RunnerError("the content of \(hash) in the object store is damaged, run fsck: \(error)")
       }
       guard let next = try await location(of: hash, on: connection) else {
         throw RunnerError("the blob \(hash) was deleted while it was read")
+      }
+      if next == place, place.objectKey == nil, offset == 0, try await !hasContent(place, on: connection) {
+        throw RunnerError("the blob \(hash) has no content: nobody has put more than its row; put the content")
       }
       place = next
     }
@@ -73,6 +79,23 @@ extension BlobStore {
         createdAt: try row.string("created_at")
       )
     }
+  }
+
+  /// Whether a blob that has no object has its content in its row; of one that has moved meanwhile the object counts.
+  func hasContent(_ place: BlobLocation, on connection: BackgroundConnection) async throws -> Bool {
+    let rows = try await connection.query(
+      """
+      SELECT FROM \(table) AS b
+      WHERE b.\(key) = \(asKey("$1")) AND (b.\(data) IS NOT NULL OR b.\(Identifier(blobs.storageClass)) = 's3')
+      """,
+      place.hash
+    )
+    return !rows.isEmpty
+  }
+
+  /// Throws when the store does not answer at all: then it is no use to go on with the next object.
+  func checkStore() async throws {
+    _ = try await objects.list(prefix: prefix, after: nil)
   }
 
   /// Whether a blob's object, which was not found, is not there while the blob is.
@@ -109,5 +132,12 @@ extension BlobStore {
       let store = place.objectKey == nil ? "its row" : "the object store"
       throw RunnerError("the content of \(place.hash) in \(store) is damaged: its hash is \(found); run fsck --deep")
     }
+  }
+}
+
+extension ObjectStoreError {
+  /// Whether others may be read although this one was not: it is on a volume that is lost, or in an archive of the store.
+  var mayBeOfOneObject: Bool {
+    [.unavailable, .accessDenied, .refused, .invalidRange, .contentMismatch].contains(kind)
   }
 }

@@ -32,9 +32,21 @@ extension BlobStore {
   /// What a worker does with a batch.
   private typealias Work =
     @Sendable (
-      _ batch: [MoveCandidates.Candidate], _ rate: RateLimit?, _ progress: TransferProgress?,
+      _ batch: [MoveCandidates.Candidate], _ pace: Pace, _ progress: TransferProgress?,
       _ connection: BackgroundConnection
     ) async throws -> MoveSummary
+
+  /// How fast the workers may be together, and what that leaves for one of them.
+  private struct Pace {
+    var limit: RateLimit?
+    /// Bytes a second.
+    var share: Int64 = .max
+
+    init(_ options: MoveOptions) {
+      limit = options.maximumRate.map(RateLimit.init)
+      if let rate = options.maximumRate { share = Int64(rate) / Int64(max(1, options.concurrency)) }
+    }
+  }
 
   private func move(
     _ candidates: SQL,
@@ -60,7 +72,7 @@ extension BlobStore {
       limit: options.limit,
       on: connection
     )
-    let rate = options.maximumRate.map(RateLimit.init)
+    let pace = Pace(options)
     try await withThrowingTaskGroup(of: MoveSummary.self) { group in
       for _ in 0..<min(options.concurrency, max(1, amount.count)) {
         group.addTask {
@@ -68,7 +80,7 @@ extension BlobStore {
           var summary = MoveSummary()
           while case let batch = try await queue.next(), !batch.isEmpty {
             try Task.checkCancellation()
-            summary.add(try await work(batch, rate, progress, connection))
+            summary.add(try await work(batch, pace, progress, connection))
           }
           return summary
         }
@@ -82,7 +94,7 @@ extension BlobStore {
 
   private func offload(
     _ batch: [MoveCandidates.Candidate],
-    _ rate: RateLimit?,
+    _ pace: Pace,
     _ progress: TransferProgress?,
     on connection: BackgroundConnection
   ) async throws -> MoveSummary {
@@ -93,10 +105,10 @@ extension BlobStore {
       ORDER BY o.size DESC
       """,
       batch.map(\.hash),
-      batch.map { Self.leaseSeconds($0.size) }.reduce(0, +)
+      batch.map { Self.leaseSeconds($0.size, at: pace.share) }.reduce(0, +)
     )
     var summary = MoveSummary()
-    var written: [Int: Int64] = [:]
+    var written: [Int: Written] = [:]
     var open: [Int] = []
     for row in rows {
       let outcome = try row.string("outcome")
@@ -116,8 +128,8 @@ extension BlobStore {
         try Task.checkCancellation()
         let (hash, upload, size) = (content.sha256, try row.int("upload_id"), Int64(try row.int("size")))
         do {
-          try await store(content, as: row.string("object_key"), row.string("media_type"), progress, at: rate)
-          written[upload] = size
+          try await store(content, as: row.string("object_key"), row.string("media_type"), progress, at: pace.limit)
+          written[upload] = Written(hash: hash, objectKey: try row.string("object_key"), bytes: size)
           progress?.add(count: 1)
         } catch let error as ObjectStoreError where error.kind == .contentMismatch {
           // The row is damaged, or gone since; every other blob can still be moved.
@@ -162,20 +174,41 @@ extension BlobStore {
     return zip(hashes, try await inlineContents(of: hashes, on: connection)).map { ObjectContent($1, sha256: $0) }
   }
 
+  /// An object that the store has confirmed.
+  private struct Written {
+    let hash: String
+    let objectKey: String
+    let bytes: Int64
+  }
+
   /// Ends the uploads of objects that the store has confirmed.
-  private func finish(_ written: [Int: Int64], on connection: BackgroundConnection) async throws -> MoveSummary {
+  private func finish(_ written: [Int: Written], on connection: BackgroundConnection) async throws -> MoveSummary {
     var summary = MoveSummary()
     guard !written.isEmpty else { return summary }
     try await connection.abandonStream()
     let outcomes = try await complete(written.keys.sorted(), on: connection)
-    for (upload, bytes) in written {
+    var late: [String] = []
+    for (upload, object) in written {
       let outcome = outcomes[upload] ?? "expired"
       if outcome == "stored" {
         summary.moved.count += 1
-        summary.moved.bytes += bytes
+        summary.moved.bytes += object.bytes
+      } else if outcome == "expired" {
+        logger.warning(
+          "blob not moved",
+          metadata: [
+            "hash": "\(object.hash)", "error": "the upload took longer than its lease; is the object store slow?",
+          ]
+        )
+        summary.failed += 1
+        late.append(object.objectKey)
       } else {
         summary.skipped[outcome, default: 0] += 1
       }
+    }
+    // A sweep may have deleted them before they were written.
+    if !late.isEmpty {
+      _ = try await connection.query("SELECT \(names.qualified("blob_deletions_add"))($1::text[])", late.sorted())
     }
     let busy = written.keys.filter { outcomes[$0] == "busy" }
     // A row that is in use now moves next time.
@@ -187,7 +220,7 @@ extension BlobStore {
 
   private func restore(
     _ batch: [MoveCandidates.Candidate],
-    _ rate: RateLimit?,
+    _ pace: Pace,
     _ progress: TransferProgress?,
     on connection: BackgroundConnection
   ) async throws -> MoveSummary {
@@ -202,7 +235,7 @@ extension BlobStore {
         let body = try await objects.get(prefix + objectKey, range: range.isEmpty ? nil : range).body
         return ByteStream(
           body.map { piece in
-            try await rate?.pass(piece.readableBytes)
+            try await pace.limit?.pass(piece.readableBytes)
             return piece
           }
         )
@@ -221,6 +254,10 @@ extension BlobStore {
           summary.skipped["moved meanwhile", default: 0] += 1
           continue
         }
+        logger.warning("blob not moved", metadata: ["hash": "\(place.hash)", "error": "\(error)"])
+        summary.failed += 1
+      } catch let error as ObjectStoreError where error.mayBeOfOneObject {
+        try await checkStore()
         logger.warning("blob not moved", metadata: ["hash": "\(place.hash)", "error": "\(error)"])
         summary.failed += 1
       } catch let error as PostgresError where ["XX001", "54000"].contains(error.sqlState) {

@@ -40,7 +40,7 @@ extension BlobStore {
       "SELECT FROM \(names.qualified("touch_\(blobs.plural)"))(ARRAY[\(asKey("$1"))])",
       hash
     )
-    if missing.isEmpty, let place = try await location(of: hash, on: connection) {
+    if missing.isEmpty, let place = try await wholeLocation(of: content, mediaType, progress, on: connection) {
       return Put(hash: hash, size: content.size, wasThere: true, storageClass: place.storageClass)
     }
     let policy = try await connection.query(
@@ -51,6 +51,29 @@ extension BlobStore {
       return try await putInline(content, mediaType, uploader, progress, on: connection)
     }
     return try await putObject(content, mediaType, uploader, progress, on: connection)
+  }
+
+  /// Where a blob's whole content is; nil: the blob is not here, or its row has no content. An object that the store has
+  /// lost is written again: it has the blob's name, and under this name nothing else can be right.
+  private func wholeLocation(
+    of content: ObjectContent,
+    _ mediaType: String,
+    _ progress: TransferProgress?,
+    on connection: BackgroundConnection
+  ) async throws -> BlobLocation? {
+    guard let place = try await location(of: content.sha256, on: connection) else { return nil }
+    guard let objectKey = place.objectKey else {
+      return try await hasContent(place, on: connection) ? place : nil
+    }
+    // Who has no store at hand cannot look.
+    guard hasObjects, try await objects.head(prefix + objectKey)?.size != content.size else { return place }
+    logger.warning(
+      "the object of a blob is missing, or has another size: written again",
+      metadata: ["hash": "\(place.hash)"]
+    )
+    try await store(content, as: objectKey, mediaType, progress)
+    // If the blob has moved meanwhile, it is where it was moved to, and what was written is an orphan that fsck finds.
+    return try await location(of: content.sha256, on: connection)
   }
 
   private func putObject(
@@ -74,7 +97,7 @@ extension BlobStore {
       )
       guard let row = begun.first, try row.string("outcome") == "upload" else {
         // Somebody else has put it meanwhile; one that has gone again is put once more.
-        guard let place = try await location(of: content.sha256, on: connection) else { continue }
+        guard let place = try await wholeLocation(of: content, mediaType, progress, on: connection) else { continue }
         return Put(hash: content.sha256, size: content.size, wasThere: true, storageClass: place.storageClass)
       }
       let upload = try row.int("upload_id")
@@ -111,7 +134,8 @@ extension BlobStore {
         SELECT \(asKey("$1")), $2::bigint, $3, c.bytes\(hasUploader ? ", $4" : "")
         FROM (SELECT \(whole) AS bytes OFFSET 0) AS c
         WHERE encode(sha256(c.bytes), 'hex') = $1 AND $4::text IS NOT NULL
-        ON CONFLICT (\(key)) DO UPDATE SET \(data) = coalesce(\(table).\(data), EXCLUDED.\(data))
+        ON CONFLICT (\(key)) DO UPDATE SET \(data) = coalesce(\(table).\(data), EXCLUDED.\(data)),
+          \(Identifier(blobs.size)) = CASE WHEN \(table).\(data) IS NULL THEN EXCLUDED.\(Identifier(blobs.size)) ELSE \(table).\(Identifier(blobs.size)) END
         """,
         parameters: [content.sha256, content.size, mediaType, uploader]
       )
@@ -124,8 +148,11 @@ extension BlobStore {
     return Put(hash: content.sha256, size: content.size, wasThere: false, storageClass: "db")
   }
 
-  /// Seconds that an upload may take: a quarter of an hour, and more where it is large, at 256 KiB a second.
-  static func leaseSeconds(_ bytes: Int64) -> Int { 900 + Int(bytes >> 18) }
+  /// Seconds that an upload may take: a quarter of an hour, and more where it is large, at 256 KiB a second, or at the rate
+  /// that it may have where that is less.
+  static func leaseSeconds(_ bytes: Int64, at rate: Int64 = .max) -> Int {
+    900 + Int(bytes / min(256 << 10, max(1, rate)))
+  }
 
   /// Writes an object, and returns when the store has confirmed it.
   func store(
@@ -154,7 +181,10 @@ extension BlobStore {
         }
       )
     }
-    let contentType = mediaType.isEmpty ? "application/octet-stream" : mediaType
+    // What no header can hold stays in the row.
+    let isHeader =
+      !mediaType.isEmpty && !mediaType.unicodeScalars.contains { $0.properties.generalCategory == .control }
+    let contentType = isHeader ? mediaType : "application/octet-stream"
     try await objects.put(prefix + objectKey, counted, contentType: contentType)
   }
 

@@ -67,8 +67,12 @@ extension BlobStore {
         begunBefore: Date(timeIntervalSinceNow: -Self.unfinishedUploadAge)
       )
     } catch let error as ObjectStoreError {
-      // Not every store has uploads in parts; they only cost space.
-      logger.debug("unfinished uploads could not be removed: \(error)")
+      // Not every store has uploads in parts; they only cost space. That it is not allowed somebody can mend.
+      logger.log(
+        level: error.kind == .accessDenied ? .warning : .debug,
+        "unfinished uploads could not be removed",
+        metadata: ["error": "\(error)"]
+      )
       return 0
     }
   }

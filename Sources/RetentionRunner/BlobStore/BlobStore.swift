@@ -16,6 +16,8 @@ public struct BlobStore: Sendable {
   ///
   /// - Throws: why there is no store, to whoever needs one.
   var objects: any ObjectStore { get throws { try store.get() } }
+  /// Whether there is a store.
+  var hasObjects: Bool { (try? store.get()) != nil }
   private let store: Result<any ObjectStore, any Error>
   /// What stands before every object's name.
   public let prefix: String

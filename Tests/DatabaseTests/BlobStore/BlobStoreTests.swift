@@ -465,4 +465,121 @@ import Testing
       #expect(try await test.names() == [])
     }
   }
+
+  @Test("A put over a row without content brings the content, wherever it belongs; a read of such a row says so")
+  func putOverNothing() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.database.retention.setPolicy("offload_threshold_bytes", to: "1000")
+      var random = SeededGenerator(seed: 21)
+      for (size, storageClass) in [(500, "db"), (5000, "s3")] {
+        let content = Data.random(size, using: &random)
+        _ = try test.database.connection.query("INSERT INTO jam_preimages (hash, size) VALUES ($1, 7)", content.digest)
+        let error = try await #require(throws: RunnerError.self) { _ = try await test.read(content.digest) }
+        #expect(error.description.contains("has no content"))
+        let put = try await test.put(content)
+        #expect(!put.wasThere && put.storageClass == storageClass)
+        #expect(try await test.read(content.digest) == content)
+        #expect(try await test.store.location(of: content.digest)?.size == Int64(size))
+      }
+      #expect(try await test.fsck() == [])
+    }
+  }
+
+  @Test("A put over a blob whose object the store has lost, or cut, writes it again")
+  func putOverLostObject() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.database.retention.setPolicy("offload_threshold_bytes", to: "1000")
+      var random = SeededGenerator(seed: 22)
+      let content = Data.random(5000, using: &random)
+      #expect(try await test.put(content).storageClass == "s3")
+      let key = "preimages/\(content.digest)"
+      for damage in [nil, ByteBuffer(bytes: content.prefix(10))] {
+        try await objects.delete(key)
+        if let damage { try await objects.put(key, ObjectContent(damage), contentType: "") }
+        #expect(try await test.fsck().map(\.kind) == [damage == nil ? .missing : .wrongSize])
+        let put = try await test.put(content)
+        #expect(put.wasThere && put.storageClass == "s3")
+        #expect(try await test.read(content.digest) == content)
+        #expect(try await test.fsck() == [])
+      }
+    }
+  }
+
+  @Test(
+    "A media type that no header can hold stays in the row, and the blob moves",
+    .enabled(if: (try? EmbeddedSeaweed.locate()) != nil, "SeaweedFS is not installed (make test-deps)")
+  )
+  func mediaTypeOfManyLines() async throws {
+    let seaweed = try await EmbeddedSeaweed.start()
+    defer { seaweed.stop() }
+    let objects = try S3Client(seaweed.configuration(bucket: "types"))
+    try await objects.createBucket()
+    let test = try TestBlobStore(objects: objects)
+    let content = Data("a content".utf8)
+    try test.putInline(content)
+    try test.database.connection.execute("UPDATE jam_preimages SET media_type = E'text/plain\\nx: y'")
+    #expect(try await test.offload().moved.count == 1)
+    #expect(try await test.store.location(of: content.digest)?.mediaType == "text/plain\nx: y")
+    #expect(try await test.read(content.digest) == content)
+  }
+
+  @Test("One object that cannot be read stops neither a restore nor a deep fsck; a store that answers nothing does")
+  func oneUnreadableObject() async throws {
+    try await withDirectoryStore { base in
+      let test = try TestBlobStore(objects: base)
+      var random = SeededGenerator(seed: 23)
+      let contents = [9000, 8000, 7000, 6000].map { Data.random($0, using: &random) }
+      for content in contents { try test.putInline(content) }
+      try await test.offload()
+      let (refused, empty) = (contents[0].digest, contents[1].digest)
+      try await base.delete("preimages/\(empty)")
+      try await base.put("preimages/\(empty)", ObjectContent(ByteBuffer()), contentType: "")
+
+      var deep = BlobStore.FsckOptions()
+      deep.isDeep = true
+      let partly = TestBlobStore(database: test.database, objects: RefusingStore(base: base, refused: [refused]))
+      let findings = try await partly.fsck(deep)
+      #expect(
+        Set(findings.map { "\($0.kind.rawValue) \($0.key.suffix(64))" }) == [
+          "unreadable \(refused)", "wrong size \(empty)",
+        ]
+      )
+      var all = MoveOptions()
+      all.minimumBytes = -1
+      let silent = TestBlobStore(
+        database: test.database,
+        objects: RefusingStore(base: base, refused: contents.map(\.digest), lists: false)
+      )
+      await #expect(throws: ObjectStoreError.self) { _ = try await silent.store.restore(all) }
+      let summary = try await partly.store.restore(all)
+      #expect(summary.moved.count == 2 && summary.failed == 2)
+      #expect(try await test.read(contents[3].digest) == contents[3])
+    }
+  }
+
+  @Test("An upload that takes longer than its lease counts as failed, and what it has written is queued for deletion")
+  func lateUpload() async throws {
+    try await withDirectoryStore { base in
+      let database = try TestDatabase()
+      _ = try database.migrate()
+      let connection = try database.connect()
+      // Another program's sweep finds the lease over while the object is being written.
+      let objects = InterruptedStore(
+        base: base,
+        beforePut: {
+          try connection.execute("UPDATE jam_blob_uploads SET expires_at = now()")
+          _ = try await database.blobStore(base).sweep()
+        }
+      )
+      let test = TestBlobStore(database: database, objects: objects)
+      try test.putInline(Data("a content".utf8))
+      let summary = try await test.offload()
+      #expect(summary.failed == 1 && summary.moved.count == 0)
+      #expect(try await test.names().count == 1)
+      #expect(try await test.store.sweep().deleted.count == 1)
+      #expect(try await test.names() == [])
+    }
+  }
 }

@@ -1,15 +1,17 @@
 import Foundation
 import ObjectStore
 
-/// A directory in front of which something happens once, around the first read.
+/// A directory in front of which something happens, around the first reads or before each write.
 struct InterruptedStore: ObjectStore {
   let base: DirectoryStore
   /// Decides for how many reads something happens.
-  let reads: Countdown
+  var reads = Countdown(0)
   /// Before the read reaches the store.
-  let before: @Sendable () async throws -> Void
+  var before: @Sendable () async throws -> Void = {}
   /// When it has failed, before its error is told.
-  let afterFailure: @Sendable () async throws -> Void
+  var afterFailure: @Sendable () async throws -> Void = {}
+  /// Before a write reaches the store.
+  var beforePut: @Sendable () async throws -> Void = {}
 
   actor Countdown {
     private var left: Int
@@ -34,6 +36,7 @@ struct InterruptedStore: ObjectStore {
   }
 
   func put(_ key: String, _ content: ObjectContent, contentType: String) async throws {
+    try await beforePut()
     try await base.put(key, content, contentType: contentType)
   }
 

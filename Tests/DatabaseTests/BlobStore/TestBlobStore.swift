@@ -47,6 +47,16 @@ struct TestBlobStore {
     return hash
   }
 
+  /// Puts a content as the program does, above the policy's threshold into the object store.
+  func put(_ content: Data) async throws -> BlobStore.Put {
+    try await store.put(
+      ObjectContent(ByteBuffer(bytes: content)),
+      mediaType: "",
+      uploader: "",
+      usesObjectStore: true
+    )
+  }
+
   /// What a reader gets, whose hash was checked.
   func read(_ hash: String) async throws -> Data {
     var content = Data()

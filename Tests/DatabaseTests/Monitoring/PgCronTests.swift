@@ -62,7 +62,9 @@ import Testing
       let asKeeper = server.connectionString.replacing("user=postgres", with: "user=keeper")
       var keeper = try Connection(ConnectionString(asKeeper))
       // Only a superuser may read which database pg_cron lives in.
-      for (session, hint) in [(admin, "run: CREATE EXTENSION pg_cron"), (keeper, "if it names another, have a superuser run there")] {
+      for (session, hint) in [
+        (admin, "run: CREATE EXTENSION pg_cron"), (keeper, "if it names another, have a superuser run there"),
+      ] {
         let early = #expect(throws: PostgresError.self) { try session.execute(text("optional/pg_cron.sql")) }
         #expect(early?.sqlState == "55000" && early?.hint?.contains(hint) == true)
         try session.execute("ROLLBACK")
