@@ -2,7 +2,8 @@
 --
 -- 005_adoption.sql
 --   Refuses to go on where a table of the application exists without what the retention relies on: columns of the
---   model's types, a key that is unique, and NOT NULL for that key and for refcount. Changes nothing.
+--   model's types, a key that is unique, NOT NULL for that key and for refcount, and every row to be seen: no
+--   partitions, no tables that inherit, no row-level security for the owner. Changes nothing.
 -- locks:
 --   none
 -- rerun: safe at any time
@@ -126,6 +127,26 @@ BEGIN
             WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
           )
       )
+    UNION ALL
+    SELECT pg_catalog.format('table %s %s', e.table_name, h.hindrance)
+    FROM (VALUES
+      ('public.jam_services', ARRAY['id']),
+      ('public.jam_service_versions', ARRAY['service_id', 'version']),
+      ('public.jam_work_packages', ARRAY['id']),
+      ('public.jam_work_items', ARRAY['id']),
+      ('public.jam_work_reports', ARRAY['id']),
+      ('public.jam_attestations', ARRAY['report_id', 'worker_id']),
+      ('public.jam_preimages', ARRAY['hash'])
+    ) AS e (table_name, columns)
+    JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(e.table_name)
+    CROSS JOIN LATERAL (
+      SELECT 'is partitioned' WHERE c.relkind = 'p'
+      UNION ALL
+      SELECT 'has tables that inherit from it, whose rows would not be counted'
+      WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid)
+      UNION ALL
+      SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(c.oid)
+    ) AS h (hindrance)
   ) AS d;
   IF differences IS NOT NULL THEN
     RAISE EXCEPTION 'tables that exist are not what the retention relies on: %', differences

@@ -134,7 +134,7 @@ LEFT JOIN (
 COMMENT ON VIEW public.jam_preimage_refcounts IS 'The exact number of references of each blob: stored in its row plus pending in the ledger.';
 
 CREATE OR REPLACE FUNCTION public.jam_verify_refcounts() RETURNS TABLE (hash text, expected bigint, counted bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET row_security = off
 -- Reads everything, also when it is a fold that asks, whose own setting is another.
 SET enable_seqscan = on
 AS $jam$
@@ -162,8 +162,9 @@ CREATE OR REPLACE FUNCTION public.jam_fold_references() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off SET application_name = 'jam_retention counting'
 AS $jam$
 DECLARE
-  folded  bigint;
-  clamped bigint;
+  folded    bigint;
+  clamped   bigint;
+  is_stored boolean;
 BEGIN
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'reference counts can be folded at READ COMMITTED only'
@@ -236,7 +237,7 @@ BEGIN
     SET refcount = greatest(b.refcount + c.delta, 0)
     FROM counted AS c
     WHERE b.hash = c.hash AND c.delta <> 0
-    RETURNING pg_catalog.nextval('public.jam_refcount_adjustments')
+    RETURNING b.refcount AS stored, pg_catalog.nextval('public.jam_refcount_adjustments')
   ), put AS (
     INSERT INTO public.jam_preimage_puts AS t (hash, put_at)
     SELECT c.hash, c.put_at FROM counted AS c WHERE c.put_at IS NOT NULL
@@ -265,9 +266,16 @@ BEGIN
     RETURNING hash
   )
   SELECT (SELECT coalesce(sum(f.entries), 0)::bigint FROM found AS f WHERE f.is_busy IS NOT TRUE),
-    (SELECT count(*) FROM anomaly)
-  INTO folded, clamped;
+    (SELECT count(*) FROM anomaly),
+    (SELECT (count(*), coalesce(sum(a.stored), 0)) FROM applied AS a)
+      = (SELECT (count(*), coalesce(sum(greatest(c.stored + c.delta, 0)), 0)) FROM counted AS c WHERE c.delta <> 0)
+  INTO folded, clamped, is_stored;
 
+  IF NOT is_stored THEN
+    RAISE EXCEPTION 'a trigger of % keeps counts from being stored', 'public.jam_preimages'
+      USING ERRCODE = 'triggered_data_change_violation',
+        HINT = 'A BEFORE UPDATE trigger must let refcount through: it may return neither NULL nor OLD.';
+  END IF;
   IF clamped > 0 THEN
     RAISE WARNING 'refcount of % hashes would have gone below zero and was set to zero', clamped
       USING HINT = 'See public.jam_refcount_anomalies; then SELECT public.jam_repair_refcounts().';
@@ -327,8 +335,8 @@ BEGIN
     PERFORM FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes) FOR KEY SHARE;
   END IF;
 
-  INSERT INTO public.jam_reference_ledger (hash, delta, is_put)
-  SELECT b.hash, 0, true FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes);
+  INSERT INTO public.jam_reference_ledger (hash, delta, recorded_at, is_put)
+  SELECT b.hash, 0, clock_timestamp(), true FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes);
 
   RETURN QUERY
   SELECT DISTINCT h.hash FROM pg_catalog.unnest(hashes) AS h (hash)

@@ -103,22 +103,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -141,22 +141,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -208,22 +208,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT c.hash, c.delta
+      SELECT c.hash, c.delta, l.stored + c.delta AS expected
       FROM changed AS c
       CROSS JOIN LATERAL (
-        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
       ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + f.delta
+      SET refcount = f.expected
       FROM free AS f
-      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND f.expected >= 0
+      RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
-    SELECT a.hash, a.delta FROM applied AS a;
+    SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
   END IF;
   RETURN NULL;
 END
@@ -276,22 +276,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -314,22 +314,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -381,22 +381,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT c.hash, c.delta
+      SELECT c.hash, c.delta, l.stored + c.delta AS expected
       FROM changed AS c
       CROSS JOIN LATERAL (
-        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
       ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + f.delta
+      SET refcount = f.expected
       FROM free AS f
-      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND f.expected >= 0
+      RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
-    SELECT a.hash, a.delta FROM applied AS a;
+    SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
   END IF;
   RETURN NULL;
 END
@@ -449,22 +449,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -487,22 +487,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -554,22 +554,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT c.hash, c.delta
+      SELECT c.hash, c.delta, l.stored + c.delta AS expected
       FROM changed AS c
       CROSS JOIN LATERAL (
-        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
       ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + f.delta
+      SET refcount = f.expected
       FROM free AS f
-      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND f.expected >= 0
+      RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
-    SELECT a.hash, a.delta FROM applied AS a;
+    SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
   END IF;
   RETURN NULL;
 END
@@ -622,22 +622,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -660,22 +660,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -727,22 +727,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT c.hash, c.delta
+      SELECT c.hash, c.delta, l.stored + c.delta AS expected
       FROM changed AS c
       CROSS JOIN LATERAL (
-        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
       ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + f.delta
+      SET refcount = f.expected
       FROM free AS f
-      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND f.expected >= 0
+      RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
-    SELECT a.hash, a.delta FROM applied AS a;
+    SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
   END IF;
   RETURN NULL;
 END
@@ -799,22 +799,22 @@ BEGIN
         HAVING pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSIF TG_OP = 'DELETE' THEN
     -- A row that has changed since the snapshot could not be locked above READ COMMITTED, and at SERIALIZABLE even
@@ -841,22 +841,22 @@ BEGIN
         GROUP BY e.hash
       ), free AS MATERIALIZED (
         -- A locked row is left alone: nobody waits.
-        SELECT c.hash, c.delta
+        SELECT c.hash, c.delta, l.stored + c.delta AS expected
         FROM changed AS c
         CROSS JOIN LATERAL (
-          SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
         ) AS l
       ), applied AS (
         UPDATE public.jam_preimages AS b
-        SET refcount = b.refcount + f.delta
+        SET refcount = f.expected
         FROM free AS f
-        WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-        RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+        WHERE b.hash = f.hash AND f.expected >= 0
+        RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
-      SELECT a.hash, a.delta FROM applied AS a;
+      SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
     END IF;
   ELSE
     INSERT INTO public.jam_reference_ledger (hash, delta)
@@ -918,22 +918,22 @@ BEGIN
       HAVING sum(e.delta) <> 0 AND pg_catalog.pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(e.hash) & 255)) IS NOT NULL
     ), free AS MATERIALIZED (
       -- A locked row is left alone: nobody waits.
-      SELECT c.hash, c.delta
+      SELECT c.hash, c.delta, l.stored + c.delta AS expected
       FROM changed AS c
       CROSS JOIN LATERAL (
-        SELECT FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
+        SELECT b.refcount AS stored FROM public.jam_preimages AS b WHERE b.hash = c.hash FOR NO KEY UPDATE SKIP LOCKED
       ) AS l
     ), applied AS (
       UPDATE public.jam_preimages AS b
-      SET refcount = b.refcount + f.delta
+      SET refcount = f.expected
       FROM free AS f
-      WHERE b.hash = f.hash AND b.refcount + f.delta >= 0
-      RETURNING f.hash, f.delta, nextval('public.jam_refcount_adjustments')
+      WHERE b.hash = f.hash AND f.expected >= 0
+      RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
-    SELECT a.hash, a.delta FROM applied AS a;
+    SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
   END IF;
   RETURN NULL;
 END
@@ -957,7 +957,7 @@ CREATE OR REPLACE TRIGGER jam_work_reports_count_update
   EXECUTE FUNCTION public.jam_work_reports_count_update();
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_own_refcount() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET enable_seqscan = off
 AS $jam$
 DECLARE
   checks_size boolean;
@@ -970,6 +970,12 @@ BEGIN
     END IF;
     NEW.refcount := 0;
     checks_size := true;
+    -- ON CONFLICT DO NOTHING leaves the row that is there as it is, and is a put all the same.
+    IF EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = NEW.hash) THEN
+      -- Keeps a deletion away until this put is committed and seen.
+      PERFORM pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(NEW.hash) & 255));
+      INSERT INTO public.jam_reference_ledger (hash, delta, recorded_at, is_put) VALUES (NEW.hash, 0, clock_timestamp(), true);
+    END IF;
   ELSE
     IF NEW.hash <> OLD.hash THEN
       RAISE EXCEPTION 'the key of a preimage cannot be changed'
@@ -1012,7 +1018,7 @@ AS $jam$
 BEGIN
   -- Keeps a deletion away until this put is committed and seen.
   PERFORM pg_advisory_xact_lock_shared(2130227520, (pg_catalog.hashtext(NEW.hash) & 255));
-  INSERT INTO public.jam_reference_ledger (hash, delta, is_put) VALUES (NEW.hash, 0, true);
+  INSERT INTO public.jam_reference_ledger (hash, delta, recorded_at, is_put) VALUES (NEW.hash, 0, clock_timestamp(), true);
   RETURN NULL;
 END
 $jam$;

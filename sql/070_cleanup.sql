@@ -31,7 +31,7 @@ $jam$;
 
 CREATE OR REPLACE FUNCTION public.jam_cleanup_preview(cutoff timestamptz DEFAULT NULL)
 RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET row_security = off
 AS $jam$
 WITH policy AS MATERIALIZED (
   SELECT p.protected_statuses, p.archive_days > 0 AS archives,
@@ -327,7 +327,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_reports_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET row_security = off SET lock_timeout = '1s'
 -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
@@ -455,6 +455,14 @@ BEGIN
     GET DIAGNOSTICS reports_count = ROW_COUNT;
   END IF;
 
+  IF reports_count < cardinality(doomed) THEN
+    -- What belongs to them is gone already; all of it comes back with the error.
+    RAISE EXCEPTION 'a trigger keeps % of % expired rows of %', cardinality(doomed) - reports_count,
+      cardinality(doomed), 'public.jam_work_reports'
+      USING ERRCODE = 'triggered_data_change_violation',
+        HINT = 'Let protected_statuses of public.jam_retention_policy keep such rows.';
+  END IF;
+
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
     busy_rows = r.busy_rows + cardinality(expired) - reports_count,
@@ -489,7 +497,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_packages_batch(
   INOUT after_time timestamptz, INOUT after_key uuid,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET row_security = off SET lock_timeout = '1s'
 -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
@@ -619,6 +627,14 @@ BEGIN
     GET DIAGNOSTICS packages_count = ROW_COUNT;
   END IF;
 
+  IF packages_count < cardinality(doomed) THEN
+    -- What belongs to them is gone already; all of it comes back with the error.
+    RAISE EXCEPTION 'a trigger keeps % of % expired rows of %', cardinality(doomed) - packages_count,
+      cardinality(doomed), 'public.jam_work_packages'
+      USING ERRCODE = 'triggered_data_change_violation',
+        HINT = 'Let protected_statuses of public.jam_retention_policy keep such rows.';
+  END IF;
+
   UPDATE public.jam_cleanup_runs AS r
   SET batches = r.batches + 1,
     busy_rows = r.busy_rows + cardinality(expired) - packages_count,
@@ -680,7 +696,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_preimages_batch(
   INOUT after_time timestamptz, INOUT after_key text,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET application_name = 'jam_retention counting' SET row_security = off SET lock_timeout = '1s'
 -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$
@@ -831,7 +847,7 @@ CREATE OR REPLACE FUNCTION public.jam_cleanup_purge_batch(
   INOUT after_time timestamptz, INOUT after_key bigint,
   OUT outcome text, OUT failure text, OUT failure_state text
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET lock_timeout = '1s'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off SET row_security = off SET lock_timeout = '1s'
 -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
 AS $jam$

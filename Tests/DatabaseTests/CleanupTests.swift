@@ -47,6 +47,32 @@ import Testing
     #expect(try result.int("deleted_packages") == 1 && result.int("deleted_preimages") == 0)
   }
 
+  @Test("A put that leaves the row as it is counts, and each from its moment on, not from its transaction's")
+  func puts() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    for number in 1...4 { try database.put(hash(number), age: "90 days") }
+    let session = try database.connect()
+    try session.execute("BEGIN; SELECT now()")
+    let cutoff = try #require(database.connection.query("SELECT clock_timestamp() AS at").first).string("at")
+    _ = try session.query("SELECT * FROM jam_touch_preimages(ARRAY[$1])", hash(1))
+    _ = try session.query(
+      "INSERT INTO jam_preimages (hash, size) VALUES ($1, 1) ON CONFLICT (hash) DO NOTHING",
+      hash(2)
+    )
+    _ = try session.query(
+      "INSERT INTO jam_preimages (hash, size) VALUES ($1, 1) ON CONFLICT (hash) DO UPDATE SET size = 1",
+      hash(3)
+    )
+    try session.execute("COMMIT")
+    try database.put(hash(9))
+    #expect(try database.retention.cleanup(cutoff: cutoff).int("deleted_preimages") == 1)
+    let left = try database.connection.query("SELECT hash FROM jam_preimages ORDER BY hash").rows
+    #expect(left.compactMap { $0["hash"] } == [hash(1), hash(2), hash(3), hash(9)].sorted())
+    // One that was not there before has no later put.
+    #expect(try database.int("SELECT count(*) FROM jam_preimage_puts") == 3)
+  }
+
   @Test("A blob put again or touched inside the window stays", arguments: RefcountingMode.allCases)
   func putAgain(mode: RefcountingMode) throws {
     let database = try installed(mode)

@@ -9,7 +9,8 @@ extension RetentionSchema {
       kind: .repeatable,
       purpose: [
         "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
-        "model's types, a key that is unique, and NOT NULL for that key and for \(blobs.refcount). Changes nothing.",
+        "model's types, a key that is unique, NOT NULL for that key and for \(blobs.refcount), and every row to be seen: no",
+        "partitions, no tables that inherit, no row-level security for the owner. Changes nothing.",
       ],
       locks: ["none"],
       body: "DO \(adoptionCheck.dollarQuoted());"
@@ -67,6 +68,20 @@ extension RetentionSchema {
                   WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
                 )
             )
+          UNION ALL
+          SELECT pg_catalog.format('table %s %s', e.table_name, h.hindrance)
+          FROM (VALUES
+            \(SQL.joined(keys))
+          ) AS e (table_name, columns)
+          JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(e.table_name)
+          CROSS JOIN LATERAL (
+            SELECT 'is partitioned' WHERE c.relkind = 'p'
+            UNION ALL
+            SELECT 'has tables that inherit from it, whose rows would not be counted'
+            WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid)
+            UNION ALL
+            SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(c.oid)
+          ) AS h (hindrance)
         ) AS d;
         IF differences IS NOT NULL THEN
           RAISE EXCEPTION 'tables that exist are not what the retention relies on: %', differences

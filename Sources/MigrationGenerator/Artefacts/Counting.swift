@@ -29,6 +29,10 @@ extension RetentionSchema {
   /// planner expects far more rows from arrays and scans than there are.
   var ownerRights: SQL { "SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off" }
 
+  /// For functions that decide by what they do not find. Where row-level security is forced on their owner, they fail
+  /// instead of taking what it hides for what is not there. (PostgreSQL manual, "row_security")
+  var seesEveryRow: SQL { "SET row_security = off" }
+
   /// For functions that look rows up by their key. A plan is kept for the session: made while a table is small, it would be
   /// to read all of it, and stay so while the table grows. (PostgreSQL manual, section 43.11.2, "Plan Caching")
   var looksUpByKey: SQL { "SET enable_seqscan = off" }
@@ -146,7 +150,7 @@ extension RetentionSchema {
       """
     return """
       CREATE OR REPLACE FUNCTION \(function)() RETURNS TABLE (hash \(keyType), expected bigint, counted bigint)
-      LANGUAGE sql STABLE \(ownerRights)
+      LANGUAGE sql STABLE \(ownerRights) \(seesEveryRow)
       -- Reads everything, also when it is a fold that asks, whose own setting is another.
       SET enable_seqscan = on
       AS \(body.dollarQuoted());
@@ -175,8 +179,9 @@ extension RetentionSchema {
     let function = names.qualified("fold_references")
     let body: SQL = """
       DECLARE
-        folded  bigint;
-        clamped bigint;
+        folded    bigint;
+        clamped   bigint;
+        is_stored boolean;
       BEGIN
         \(requireReadCommitted("reference counts can be folded"))
         -- One fold at a time; the lock comes before the statement, so that its snapshot sees what the last one did.
@@ -225,7 +230,7 @@ extension RetentionSchema {
           SET \(refcount) = greatest(b.\(refcount) + c.delta, 0)
           FROM counted AS c
           WHERE b.\(key) = c.hash AND c.delta <> 0
-          RETURNING pg_catalog.nextval(\(literal(adjustments)))
+          RETURNING b.\(refcount) AS stored, pg_catalog.nextval(\(literal(adjustments)))
         ), put AS (
           INSERT INTO \(puts) AS t (hash, put_at)
           SELECT c.hash, c.put_at FROM counted AS c WHERE c.put_at IS NOT NULL
@@ -254,9 +259,16 @@ extension RetentionSchema {
           RETURNING hash
         )
         SELECT (SELECT coalesce(sum(f.entries), 0)::bigint FROM found AS f WHERE f.is_busy IS NOT TRUE),
-          (SELECT count(*) FROM anomaly)
-        INTO folded, clamped;
+          (SELECT count(*) FROM anomaly),
+          (SELECT (count(*), coalesce(sum(a.stored), 0)) FROM applied AS a)
+            = (SELECT (count(*), coalesce(sum(greatest(c.stored + c.delta, 0)), 0)) FROM counted AS c WHERE c.delta <> 0)
+        INTO folded, clamped, is_stored;
 
+        IF NOT is_stored THEN
+          RAISE EXCEPTION 'a trigger of % keeps counts from being stored', \(literal: blobTable.quoted)
+            USING ERRCODE = 'triggered_data_change_violation',
+              HINT = 'A BEFORE UPDATE trigger must let refcount through: it may return neither NULL nor OLD.';
+        END IF;
         IF clamped > 0 THEN
           RAISE WARNING 'refcount of % hashes would have gone below zero and was set to zero', clamped
             USING HINT = \(literal: "See \(anomalies.quoted); then SELECT \(names.qualified("repair_refcounts").quoted)().");
@@ -312,8 +324,8 @@ extension RetentionSchema {
           PERFORM FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes) FOR KEY SHARE;
         END IF;
 
-        INSERT INTO \(ledger) (hash, delta, is_put)
-        SELECT b.\(key), 0, true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);
+        INSERT INTO \(ledger) (hash, delta, recorded_at, is_put)
+        SELECT b.\(key), 0, clock_timestamp(), true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);
 
         RETURN QUERY
         SELECT DISTINCT h.hash FROM pg_catalog.unnest(hashes) AS h (hash)

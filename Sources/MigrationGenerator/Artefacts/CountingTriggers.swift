@@ -59,22 +59,22 @@ extension RetentionSchema {
           \(changes)
         ), free AS MATERIALIZED (
           -- A locked row is left alone: nobody waits.
-          SELECT c.hash, c.delta
+          SELECT c.hash, c.delta, l.stored + c.delta AS expected
           FROM changed AS c
           CROSS JOIN LATERAL (
-            SELECT FROM \(blobTable) AS b WHERE b.\(key) = c.hash FOR NO KEY UPDATE SKIP LOCKED
+            SELECT b.\(refcount) AS stored FROM \(blobTable) AS b WHERE b.\(key) = c.hash FOR NO KEY UPDATE SKIP LOCKED
           ) AS l
         ), applied AS (
           UPDATE \(blobTable) AS b
-          SET \(refcount) = b.\(refcount) + f.delta
+          SET \(refcount) = f.expected
           FROM free AS f
-          WHERE b.\(key) = f.hash AND b.\(refcount) + f.delta >= 0
-          RETURNING f.hash, f.delta, nextval(\(literal(adjustments)))
+          WHERE b.\(key) = f.hash AND f.expected >= 0
+          RETURNING f.hash, f.delta, b.\(refcount) = f.expected AS is_stored, nextval(\(literal(adjustments)))
         )
         INSERT INTO \(ledger) (hash, delta)
         SELECT c.hash, c.delta FROM changed AS c
         EXCEPT ALL
-        SELECT a.hash, a.delta FROM applied AS a;
+        SELECT a.hash, a.delta FROM applied AS a WHERE a.is_stored;
       END IF;
       """
   }
@@ -244,6 +244,11 @@ extension RetentionSchema {
   private var guardFunctions: SQL {
     let function = blobFunction
     let size = Identifier(blobs.size)
+    let recordPut: SQL = """
+      -- Keeps a deletion away until this put is committed and seen.
+      PERFORM pg_advisory_xact_lock_shared(\(lockNamespace), \(bucket("NEW.\(key)")));
+      INSERT INTO \(ledger) (hash, delta, recorded_at, is_put) VALUES (NEW.\(key), 0, clock_timestamp(), true);
+      """
     let own: SQL = """
       DECLARE
         checks_size boolean;
@@ -256,6 +261,10 @@ extension RetentionSchema {
           END IF;
           NEW.\(refcount) := 0;
           checks_size := true;
+          -- ON CONFLICT DO NOTHING leaves the row that is there as it is, and is a put all the same.
+          IF EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = NEW.\(key)) THEN
+            \(recordPut)
+          END IF;
         ELSE
           IF NEW.\(key) <> OLD.\(key) THEN
             RAISE EXCEPTION 'the key of a \(comment: blobs.singular) cannot be changed'
@@ -291,9 +300,7 @@ extension RetentionSchema {
       """
     let put: SQL = """
       BEGIN
-        -- Keeps a deletion away until this put is committed and seen.
-        PERFORM pg_advisory_xact_lock_shared(\(lockNamespace), \(bucket("NEW.\(key)")));
-        INSERT INTO \(ledger) (hash, delta, is_put) VALUES (NEW.\(key), 0, true);
+        \(recordPut)
         RETURN NULL;
       END
       """
@@ -349,10 +356,10 @@ extension RetentionSchema {
         RETURN NULL;
       END
       """
-    func create(_ name: QualifiedName, _ body: SQL, _ comment: String) -> SQL {
+    func create(_ name: QualifiedName, _ body: SQL, rights: SQL = ownerRights, _ comment: String) -> SQL {
       """
       CREATE OR REPLACE FUNCTION \(name)() RETURNS trigger
-      LANGUAGE plpgsql \(ownerRights)
+      LANGUAGE plpgsql \(rights)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(name)() IS \(literal: comment);
       \(revoke("FUNCTION", "\(name)()"))
@@ -363,6 +370,7 @@ extension RetentionSchema {
         create(
           function.own,
           own,
+          rights: "\(ownerRights) \(looksUpByKey)",
           "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes."
         ),
         create(function.put, put, "Remembers that a blob was put again."),

@@ -87,7 +87,7 @@ extension RetentionSchema {
         INOUT after_time timestamptz, INOUT after_key \(type),
         OUT outcome text, OUT failure text, OUT failure_state text
       )
-      LANGUAGE plpgsql \(rights) SET lock_timeout = '1s'
+      LANGUAGE plpgsql \(rights) \(seesEveryRow) SET lock_timeout = '1s'
       -- For a thousand keys the planner would rather read a whole table that is not large, in each statement again.
       SET plan_cache_mode = force_custom_plan SET enable_seqscan = off
       AS \(body.dollarQuoted());
@@ -235,6 +235,14 @@ extension RetentionSchema {
           \(SQL.joined(parts.map(\.delete), separator: "\n"))
           DELETE FROM \(target) AS r WHERE r.\(id) = ANY (doomed);
           GET DIAGNOSTICS \(Identifier("\(dataClass.name)_count")) = ROW_COUNT;
+        END IF;
+
+        IF \(Identifier("\(dataClass.name)_count")) < cardinality(doomed) THEN
+          -- What belongs to them is gone already; all of it comes back with the error.
+          RAISE EXCEPTION 'a trigger keeps % of % expired rows of %', cardinality(doomed) - \(Identifier("\(dataClass.name)_count")),
+            cardinality(doomed), \(literal: target.quoted)
+            USING ERRCODE = 'triggered_data_change_violation',
+              HINT = \(literal: "Let protected_statuses of \(policy.quoted) keep such rows.");
         END IF;
 
         UPDATE \(runs) AS r

@@ -194,7 +194,7 @@ extension RetentionSchema {
     return """
       CREATE OR REPLACE FUNCTION \(function)(cutoff timestamptz DEFAULT NULL)
       RETURNS TABLE (data_class text, rows bigint, bytes bigint, oldest timestamptz, newest timestamptz)
-      LANGUAGE sql STABLE \(ownerRights)
+      LANGUAGE sql STABLE \(ownerRights) \(seesEveryRow)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(function)(timestamptz) IS 'What a cleanup with this cutoff (NULL: the policy) would delete now. Changes nothing; works in a READ ONLY transaction and on a standby. bytes: of blobs their size, of other rows what their columns take on disk.';
       \(revoke("FUNCTION", "\(function)(timestamptz)"))
