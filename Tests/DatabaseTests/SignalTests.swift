@@ -78,6 +78,18 @@ import Testing
     #expect(text(command.error).contains("migrate up was stopped by SIGTERM"))
   }
 
+  @Test("A signal ends what waits for a blob's table", arguments: ["head", "get"])
+  func blobs(command name: String) throws {
+    let database = try database()
+    let holder = try database.connect()
+    try holder.execute("BEGIN; LOCK TABLE jam_preimages IN ACCESS EXCLUSIVE MODE")
+    let command = try start(["blob", name, hash(1)], in: database)
+    while try database.int("SELECT count(*) FROM pg_locks WHERE NOT granted") == 0 {}
+    kill(command.process.processIdentifier, SIGTERM)
+    #expect(wait(for: command.process) == 128 + SIGTERM)
+    #expect(text(command.error).contains("blob \(name) \(hash(1)) was stopped by SIGTERM"))
+  }
+
   @Test("A second signal ends the command at once, even if the server does not answer")
   func second() throws {
     let database = try database()

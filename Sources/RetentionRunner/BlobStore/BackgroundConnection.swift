@@ -3,6 +3,7 @@ import NIOCore
 import ObjectStore
 import Postgres
 import SafeSQL
+import Synchronization
 
 /// A connection for asynchronous code. Its calls block, so they run one after the other on a queue of their own.
 final class BackgroundConnection: Sendable {
@@ -33,11 +34,23 @@ final class BackgroundConnection: Sendable {
     queue.async { [connection] in connection.close() }
   }
 
-  /// Runs calls on the connection, and returns what they return.
+  /// Runs calls on the connection, and returns what they return. When the task is cancelled meanwhile, the server gives up
+  /// the statement that runs. What a task runs that is cancelled already, so as to leave nothing half done, is not disturbed.
   @discardableResult
   func run<Value: Sendable>(_ body: @escaping @Sendable (Connection) throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-      queue.async { [connection] in continuation.resume(with: Result { try body(connection) }) }
+    let cancellation = Task.isCancelled ? nil : StatementCancellation(connection)
+    let result = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        queue.async { [connection] in continuation.resume(returning: Result { try body(connection) }) }
+      }
+    } onCancel: {
+      cancellation?.begin()
+    }
+    await cancellation?.end()
+    do {
+      return try result.get()
+    } catch let error as PostgresError where Task.isCancelled && error.sqlState == "57014" {
+      throw CancellationError()
     }
   }
 
@@ -89,5 +102,36 @@ final class BackgroundConnection: Sendable {
   /// Ends a stream that nobody reads any more; nothing happens when none is open.
   func abandonStream() async throws {
     try await run { $0.abandonStream() }
+  }
+}
+
+/// Has the server give up the statements of one call.
+private final class StatementCancellation: Sendable {
+  private let connection: Connection
+  private let isBack = Atomic(false)
+  private let isOver = DispatchGroup()
+
+  init(_ connection: Connection) {
+    self.connection = connection
+  }
+
+  func begin() {
+    isOver.enter()
+    // What arrives before its statement has begun is lost, so it is repeated until the call is back.
+    Thread { [self] in
+      while !isBack.load(ordering: .sequentiallyConsistent) {
+        connection.cancel()
+        usleep(10_000)
+      }
+      isOver.leave()
+    }.start()
+  }
+
+  /// Returns when nothing of it can meet the next call any more.
+  func end() async {
+    isBack.store(true, ordering: .sequentiallyConsistent)
+    await withCheckedContinuation { continuation in
+      isOver.notify(queue: .global()) { continuation.resume() }
+    }
   }
 }
