@@ -28,9 +28,9 @@ public struct TextTable: CustomStringConvertible {
     isNumeric = [false, false]
   }
 
-  /// The columns of one row, a line each.
-  public init(_ row: Row) {
-    self.init(pairs: row.columns.map { ($0, row.plain($0)) })
+  /// The columns of some rows, a line each, those of one row below those of the other.
+  public init(_ rows: [Row]) {
+    self.init(pairs: rows.flatMap { row in row.columns.map { ($0, row.plain($0)) } })
   }
 
   /// The columns of rows that have the same ones, a line each and side by side, with names above them.

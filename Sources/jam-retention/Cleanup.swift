@@ -26,9 +26,14 @@ struct Cleanup: ParsableCommand {
     // A line of JSON is not told from a line of progress.
     let isQuiet = quiet || options.common.log.logFormat == .json
     let row = try isQuiet ? cleanup() : progress(of: database, session).during(cleanup)
-    session.format.show(row, try database.archiveFigures(ofRun: row.int("run_id")))
+    let run = try row.int("run_id")
+    let figures = database.figures(ofRun: run)
+    // The policy may have made it one.
+    let isDryRun = try figures?.bool("dry_run") ?? dryRun
+    if isDryRun { session.format.remark("dry run: nothing was deleted; the figures are what a cleanup would delete") }
+    session.format.show(row, figures, try database.archiveFigures(ofRun: run))
     let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
-    if dryRun && exitCode && found { throw ExitCode.findings }
+    if isDryRun && exitCode && found { throw ExitCode.findings }
   }
 
   private func progress(of database: RetentionDatabase, _ session: Session) -> CleanupProgress {

@@ -17,10 +17,11 @@ enum OutputFormat: String, CaseIterable, ExpressibleByArgument {
   /// Prints one row, a line for each column.
   ///
   /// - Parameter more: further columns.
-  func show(_ row: Row, _ more: Row? = nil) {
+  func show(_ row: Row, _ more: Row?...) {
+    let rows = [row] + more.compactMap(\.self)
     switch self {
-    case .text: for row in [row, more].compactMap(\.self) { print(TextTable(row), terminator: "") }
-    case .json: print(JSONValue.object(row.json + (more?.json ?? [])).text)
+    case .text: print(TextTable(rows), terminator: "")
+    case .json: print(JSONValue.object(rows.flatMap(\.json)).text)
     }
   }
 

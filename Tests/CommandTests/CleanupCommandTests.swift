@@ -1,0 +1,48 @@
+import Foundation
+import Testing
+
+@Suite struct CleanupCommandTests {
+  private let database: CommandDatabase
+
+  init() throws {
+    database = try CommandDatabase()
+    try database.succeed("migrate", "up")
+    try database.putExpiredBlob()
+  }
+
+  private func json(_ arguments: String...) throws -> [String: Any] {
+    let result = try Command.run(
+      ["cleanup", "--format", "json"] + arguments,
+      environment: ["RUNTIME_JAM_PG_DSN": database.connectionString]
+    )
+    try #require(result.status == 0, "\(result.error)")
+    return try #require(objects(result.outputLines).first)
+  }
+
+  @Test("A cleanup says whether it only counted, by the flag or by the policy")
+  func dryRun() throws {
+    let remark = "dry run: nothing was deleted; the figures are what a cleanup would delete\n"
+    #expect(try json("--dry-run")["dry_run"] as? Bool == true)
+    #expect(try database.succeed("cleanup", "--dry-run").output.hasPrefix(remark))
+    try database.succeed("policy", "set", "dry_run=true")
+    #expect(try json()["dry_run"] as? Bool == true)
+    let counted = try database.succeed("cleanup")
+    #expect(counted.output.hasPrefix(remark) && counted.outputLines.contains("dry_run               yes"))
+    // The policy's dry run finds work as well.
+    #expect(try database.run("cleanup", "--exit-code").status == 3)
+    try database.succeed("policy", "set", "dry_run=false", "--yes")
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 1)
+    let real = try database.succeed("cleanup").output
+    #expect(!real.contains("dry run") && real.contains("\ndry_run               no\n"))
+    #expect(try json()["dry_run"] as? Bool == false)
+  }
+
+  @Test("What a cleanup has left for the next and what it has archived stands with the rest, aligned")
+  func figures() throws {
+    try database.succeed("policy", "set", "archive_days=5", "--yes")
+    #expect(try json("--dry-run")["busy_rows"] as? Int == 0)
+    let lines = try database.succeed("cleanup").outputLines
+    #expect(lines.contains("busy_rows             0") && lines.contains("archived_rows         1"))
+    #expect(lines.allSatisfy { $0.prefix(22).hasSuffix("  ") && !$0.dropFirst(22).hasPrefix(" ") }, "\(lines)")
+  }
+}
