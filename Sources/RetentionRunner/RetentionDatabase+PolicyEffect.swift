@@ -58,10 +58,6 @@ extension RetentionDatabase {
       try connection.query("CALL \(names.qualified("cleanup"))(NULL::timestamptz, true)").first
     }
     guard let run, try run.string("status") == "refused" else { return nil }
-    let record = try connection.query(
-      "SELECT error FROM \(names.qualified("cleanup_runs")) WHERE id = $1",
-      run.int("run_id")
-    ).first
-    return "is refused: \(try record?.optionalString("error") ?? "max_delete_fraction")"
+    return "is refused: \(refusal(ofRun: try run.int("run_id")) ?? "max_delete_fraction")"
   }
 }

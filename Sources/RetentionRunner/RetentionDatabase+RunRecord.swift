@@ -7,4 +7,11 @@ extension RetentionDatabase {
     let runs = names.qualified("cleanup_runs")
     return (try? connection.query("SELECT dry_run, busy_rows FROM \(runs) WHERE id = $1", id))?.first
   }
+
+  /// Why it was refused; nil: it was not.
+  public func refusal(ofRun id: Int) -> String? {
+    let runs = names.qualified("cleanup_runs")
+    let run = try? connection.query("SELECT error FROM \(runs) WHERE id = $1 AND status = 'refused'", id).first
+    return run?["error"]
+  }
 }

@@ -65,7 +65,9 @@ public struct RetentionDatabase: Sendable {
         }
       }
       guard let row = result.first else { throw RunnerError("the cleanup returned no row") }
-      logCleanup(.info, cutoff, since: start, try row.metadata.merging(runMetadata(row.int("run_id"))) { $1 })
+      // A real run that is refused throws; a dry run returns.
+      let level: Logger.Level = try row.string("status") == "refused" ? .error : .info
+      logCleanup(level, cutoff, since: start, try row.metadata.merging(runMetadata(row.int("run_id"))) { $1 })
       return row
     } catch {
       let end = endOfRun(begun.withLock { $0 }, error)

@@ -30,8 +30,19 @@ struct Cleanup: ParsableCommand {
     let figures = database.figures(ofRun: run)
     // The policy may have made it one.
     let isDryRun = try figures?.bool("dry_run") ?? dryRun
-    if isDryRun { session.format.remark("dry run: nothing was deleted; the figures are what a cleanup would delete") }
+    let isRefused = try row.string("status") == "refused"
+    if isDryRun {
+      let meaning = isRefused ? "" : "; the figures are what a cleanup would delete"
+      session.format.remark("dry run: nothing was deleted\(meaning)")
+    }
     session.format.show(row, figures, try database.archiveFigures(ofRun: run))
+    guard !isRefused else {
+      let reason = database.refusal(ofRun: run) ?? "the role may not read why"
+      throw RunnerError(
+        "cleanup run \(run), a dry run, was refused as a real one would be: \(reason); see jam-retention doctor, or change "
+          + "the policy"
+      )
+    }
     let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
     if isDryRun && exitCode && found { throw ExitCode.findings }
   }

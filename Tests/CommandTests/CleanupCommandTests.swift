@@ -45,4 +45,40 @@ import Testing
     #expect(lines.contains("busy_rows             0") && lines.contains("archived_rows         1"))
     #expect(lines.allSatisfy { $0.prefix(22).hasSuffix("  ") && !$0.dropFirst(22).hasPrefix(" ") }, "\(lines)")
   }
+
+  @Test(
+    "A dry run that would be refused says why, and has failed",
+    arguments: [
+      (
+        "ALTER TABLE jam_work_packages DISABLE TRIGGER jam_work_packages_count_insert",
+        "trigger jam_work_packages_count_insert of table jam_work_packages is disabled: references would be lost"
+      ),
+      (
+        "UPDATE jam_retention_policy SET max_delete_fraction = 0.5",
+        "would delete 1 of 1 rows of preimages, more than max_delete_fraction 0.5"
+      ),
+    ]
+  )
+  func refusal(cause: String, reason: String) throws {
+    try database.connection.execute("\(raw: cause)")
+    for (number, arguments) in [["--dry-run"], ["--dry-run", "--exit-code"], []].enumerated() {
+      if arguments.isEmpty { try database.connection.execute("UPDATE jam_retention_policy SET dry_run = true") }
+      let result = try Command.run(
+        ["cleanup", "--log-format", "json"] + arguments,
+        environment: ["RUNTIME_JAM_PG_DSN": database.connectionString]
+      )
+      #expect(result.status == 1 && result.output.contains("refused"))
+      let events = try objects(result.errorLines)
+      #expect(events.map { $0["event"] as? String } == ["cleanup", "command failed"])
+      #expect(events.allSatisfy { $0["level"] as? String == "error" })
+      #expect((events.first?["error"] as? String)?.contains(reason) == true, "\(events)")
+      let run = 2 * number + 1
+      let line = "jam-retention: cleanup run \(run + 1), a dry run, was refused as a real one would be: \(reason); "
+      let text = try Command.run(
+        ["cleanup", "--log-level", "critical"] + arguments,
+        environment: ["RUNTIME_JAM_PG_DSN": database.connectionString]
+      )
+      #expect(text.errorLines.count == 1 && text.error.hasPrefix(line), "\(text.error)")
+    }
+  }
 }

@@ -520,6 +520,18 @@ import Testing
     )
   }
 
+  // MARK: Refusals
+
+  @Test("A dry run of the policy that is refused is an error in the log")
+  func refusedDryRun() throws {
+    try database.putExpiredBlob()
+    try database.connection.execute("UPDATE jam_retention_policy SET dry_run = true, max_delete_fraction = 0.5")
+    let service = try RunningService(database.connectionString)
+    let event = try service.wait(for: "cleanup")
+    #expect(event["level"] as? String == "error" && event["status"] as? String == "refused", "\(event)")
+    #expect((event["error"] as? String)?.contains("would delete 1 of 1 rows of preimages") == true)
+  }
+
   // MARK: The database
 
   @Test("The database goes and comes back under it: it waits, tells, and works again")
