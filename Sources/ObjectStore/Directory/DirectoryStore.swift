@@ -31,16 +31,42 @@ public struct DirectoryStore: ObjectStore {
   }
 
   /// Makes the directory where it is missing. Nothing else does: an empty mount point must not look like an empty store.
-  public func create() async throws {
-    try await inThreadPool(doing: "create the store \(directory)") {
-      for path in [objects, uploads] {
-        do {
-          try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-        } catch {
-          throw FileSystemFailure("make the directory", path)
+  ///
+  /// - Returns: whether there was no store yet.
+  /// - Throws: `ObjectStoreError` when the directory holds other things; nothing is changed.
+  @discardableResult
+  public func create() async throws -> Bool {
+    let operation = "create the store \(directory)"
+    return try await NIOThreadPool.singleton.runIfActive {
+      do {
+        guard access(objects, F_OK) != 0 || access(uploads, F_OK) != 0 else { return false }
+        try refuseOtherThings(doing: operation)
+        for path in [objects, uploads] {
+          do {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+          } catch {
+            throw FileSystemFailure("make the directory", path)
+          }
         }
+        return true
+      } catch let failure as FileSystemFailure {
+        // Not as other calls see it: that there is no store is no reason here.
+        throw failure.error(doing: operation)
       }
     }
+  }
+
+  /// A file system that was just made has `lost+found` in it, and a store that was half made one of its own directories.
+  private func refuseOtherThings(doing operation: String) throws {
+    guard access(directory, F_OK) == 0 else { return }
+    let known = ["objects", "uploads", "lost+found"]
+    guard let other = try Self.entries(of: directory).sorted().first(where: { !known.contains($0) }) else { return }
+    throw ObjectStoreError(
+      .refused,
+      doing: operation,
+      "it holds other things, such as \(other)",
+      remedy: "name a directory that is empty, or one that is not there yet"
+    )
   }
 
   /// Writes the object beside the others, synchronises it, and renames it into place.
@@ -260,7 +286,7 @@ public struct DirectoryStore: ObjectStore {
         .noSuchBucket,
         doing: operation,
         "\(directory) is not the directory of a store",
-        remedy: "check that its file system is mounted, or create the store"
+        remedy: "check that its file system is mounted; where there was no store yet, run jam-retention blob init"
       )
     }
   }

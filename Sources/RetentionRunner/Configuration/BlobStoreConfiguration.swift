@@ -39,21 +39,36 @@ public struct BlobStoreConfiguration: Sendable {
     otherCredentials = S3CredentialSource(environment: environment)
   }
 
-  /// The store.
+  /// The store in a directory.
   ///
-  /// - Throws: ``RunnerError`` when it is disabled or lacks a setting; `ObjectStoreError` when a setting makes no sense.
-  public func objectStore() throws -> any ObjectStore {
+  /// - Throws: ``RunnerError`` when another is configured, or none.
+  public func directoryStore() throws -> DirectoryStore {
+    try checkIsEnabled()
+    guard let directory else {
+      throw RunnerError(
+        "the object store is no directory; \(bucket.map { "the bucket \($0)" } ?? "a bucket") is made with the store's own tools"
+      )
+    }
+    guard bucket == nil else {
+      throw RunnerError("both a bucket and a directory are set below runtime.jam.blob_store; give one of them")
+    }
+    return DirectoryStore(directory: directory)
+  }
+
+  private func checkIsEnabled() throws {
     guard isEnabled else {
       throw RunnerError(
         "no object store is configured; set runtime.jam.blob_store.bucket (--bucket) or .directory (--directory)"
       )
     }
-    if let directory {
-      guard bucket == nil else {
-        throw RunnerError("both a bucket and a directory are set below runtime.jam.blob_store; give one of them")
-      }
-      return DirectoryStore(directory: directory)
-    }
+  }
+
+  /// The store.
+  ///
+  /// - Throws: ``RunnerError`` when it is disabled or lacks a setting; `ObjectStoreError` when a setting makes no sense.
+  public func objectStore() throws -> any ObjectStore {
+    try checkIsEnabled()
+    if directory != nil { return try directoryStore() }
     guard let bucket else {
       throw RunnerError("the object store is enabled without a bucket; set runtime.jam.blob_store.bucket (--bucket)")
     }
