@@ -69,12 +69,31 @@ public struct GeneratedFiles {
   }
 
   /// Reads the files of a folder as they are.
+  ///
+  /// - Throws: ``RunnerError`` with the path and the reason.
   public static func read(folder: String) throws -> [MigrationFile] {
-    let url = URL(filePath: folder)
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".sql") }
-    guard !names.isEmpty else { throw RunnerError("there is no .sql file in \(folder)") }
-    return try names.map {
-      MigrationFile(path: $0, text: try String(contentsOf: url.appending(path: $0), encoding: .utf8))
+    let remedy = "name the folder of the .sql files that are to be applied"
+    let found = try reading(folder, remedy: remedy) { try FileManager.default.contentsOfDirectory(atPath: folder) }
+    let names = found.filter { $0.hasSuffix(".sql") }
+    guard !names.isEmpty else { throw RunnerError("there is no .sql file in \(folder); \(remedy)") }
+    return try names.map { name in
+      let path = "\(folder)/\(name)"
+      let data = try reading(path, remedy: "see to it that it is a file that may be read") {
+        try Data(contentsOf: URL(filePath: path))
+      }
+      guard let text = String(validating: data, as: UTF8.self) else {
+        throw RunnerError("\(path) cannot be read: it is not UTF-8; restore the file as it was generated")
+      }
+      return MigrationFile(path: name, text: text)
+    }
+  }
+
+  /// Foundation's errors are many lines long, and differ from system to system; the system's own reason is short.
+  private static func reading<Value>(_ path: String, remedy: String, _ body: () throws -> Value) throws -> Value {
+    do {
+      return try body()
+    } catch {
+      throw RunnerError("\(path) cannot be read: \(String(cString: strerror(errno))); \(remedy)")
     }
   }
 }

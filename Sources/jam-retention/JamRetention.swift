@@ -44,10 +44,12 @@ struct JamRetention: ParsableCommand {
     } catch let errors as ModelErrors {
       fail("the model has mistakes, nothing was done:\n\(errors)")
     } catch {
-      let code = exitCode(for: error)
+      switch exitCode(for: error) {
       // Parsing errors end with EX_USAGE (64); the contract of this command says 2.
-      guard code == .validationFailure else { exit(withError: error) }
-      misuse(fullMessage(for: error), error: message(for: error))
+      case .validationFailure: misuse(fullMessage(for: error), error: message(for: error))
+      case .success: exit(withError: error)
+      default: fail(message(for: error))
+      }
     }
   }
 
