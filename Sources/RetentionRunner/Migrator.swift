@@ -47,7 +47,22 @@ public struct Migrator: Sendable {
   }
 
   /// Every file with its state, in the order in which they are applied.
+  ///
+  /// - Throws: ``RunnerError`` when the role may not read the record: it names the role of `optional/roles.sql` that may,
+  ///   since whoever looks needs no more.
   public func plan() throws -> [(migration: Migration, state: State)] {
+    do {
+      return try states()
+    } catch let error as PostgresError where error.sqlState == "42501" {
+      let role = Identifier(try connection.query("SELECT current_user::text AS role").first?.string("role") ?? "")
+      throw RunnerError(
+        "role \(role.quoted) may not read \(table.quoted): GRANT \(reader.quoted) TO \(role.quoted), a role of "
+          + "sql/optional/roles.sql (SQLSTATE 42501: \(error.message))"
+      )
+    }
+  }
+
+  private func states() throws -> [(migration: Migration, state: State)] {
     let applied = try appliedChecksums()
     return migrations.map { migration in
       let state: State =
@@ -79,13 +94,18 @@ public struct Migrator: Sendable {
   public func up() throws -> [String] {
     try preconditions.checkServer()
     // Most calls find nothing to do and must not wait for another installer.
-    guard try refuseChanged(plan()).contains(where: { $0.state != .current }) else { return [] }
+    do {
+      guard try refuseChanged(states()).contains(where: { $0.state != .current }) else { return [] }
+    } catch let error as PostgresError where error.sqlState == "42501" {
+      try preconditions.checkRights()
+      throw error
+    }
     try preconditions.checkRights()
     return try withSettings {
       try withInstallerLock {
         try createTable()
         var done: [String] = []
-        for (migration, state) in try refuseChanged(plan()) where state != .current {
+        for (migration, state) in try refuseChanged(states()) where state != .current {
           try applyWithRetries(migration)
           logger.info("migration applied", metadata: ["file": "\(migration.name)"])
           done.append(migration.name)
@@ -183,15 +203,9 @@ public struct Migrator: Sendable {
   }
 
   private func appliedChecksums() throws -> [String: String] {
-    let rows: [Row]
-    do {
-      let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
-      guard try exists.first?.bool("found") == true else { return [:] }
-      rows = try connection.query("SELECT name, checksum FROM \(table)").rows
-    } catch let error as PostgresError where error.sqlState == "42501" {
-      try preconditions.checkRights()
-      throw error
-    }
+    let exists = try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", table.quoted)
+    guard try exists.first?.bool("found") == true else { return [:] }
+    let rows = try connection.query("SELECT name, checksum FROM \(table)").rows
     return try Dictionary(rows.map { (try $0.string("name"), try $0.string("checksum")) }) { $1 }
   }
 

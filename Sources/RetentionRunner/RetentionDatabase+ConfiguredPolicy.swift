@@ -15,9 +15,8 @@ extension RetentionDatabase {
     guard try exists.first?.bool("found") == true else {
       return wanted.map { PolicyChange(column: $0.column, old: nil, new: $0.value, origin: $0.origin) }
     }
-    guard let row = try connection.query("SELECT retention_days, dry_run::text FROM \(policy)").first else {
-      throw missingPolicy
-    }
+    let current = try installed { try connection.query("SELECT retention_days, dry_run::text FROM \(policy)").first }
+    guard let row = current else { throw missingPolicy }
     return wanted.compactMap { column, value, origin in
       row[column] == value ? nil : PolicyChange(column: column, old: row[column], new: value, origin: origin)
     }

@@ -257,8 +257,10 @@ public struct RetentionDatabase: Sendable {
 
   /// Whether the files were applied here, as far as their last view tells.
   func isInstalled() throws -> Bool {
-    try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", names.qualified("health").quoted).first?
-      .bool("found") == true
+    try installed {
+      try connection.query("SELECT to_regclass($1) IS NOT NULL AS found", names.qualified("health").quoted).first?
+        .bool("found") == true
+    }
   }
 
   /// What a refused call means for the person at the keyboard.

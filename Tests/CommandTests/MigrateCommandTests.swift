@@ -1,4 +1,5 @@
 import Foundation
+import SafeSQL
 import TestSupport
 import Testing
 
@@ -34,6 +35,39 @@ import Testing
         let line = try #require(result.errorLines.last)
         let shown = try format == "json" ? objects([line]).first?["error"] as? String : String(line)
         #expect(shown?.contains(text) == true, "\(line)")
+      }
+    }
+  }
+
+  // MARK: Rights
+
+  private func withRole(_ body: (_ name: String, _ dsn: String) throws -> Void) throws {
+    let name = "looks_" + UUID().uuidString.lowercased().prefix(8)
+    try database.connection.execute("CREATE ROLE \(Identifier(name)) LOGIN")
+    defer { _ = try? database.connection.execute("DROP OWNED BY \(Identifier(name)); DROP ROLE \(Identifier(name))") }
+    try body(name, database.connectionString.replacing("user=postgres", with: "user=\(name)"))
+  }
+
+  @Test("Who only looks is told of the role for readers; who migrates, of the rights that this takes")
+  func rights() throws {
+    try withRole { role, dsn in
+      let commands = [["doctor"], ["migrate", "plan"], ["migrate", "status"], ["migrate", "verify"]]
+      for command in commands {
+        let result = try Command.run(command + ["--dsn", dsn])
+        #expect(result.status == 1 && result.error.contains("GRANT jam_reader TO \(role), "), "\(result.error)")
+        #expect(result.error.contains("SQLSTATE 42501") && !result.error.contains("GRANT CREATE"), "\(result.error)")
+      }
+      let up = try Command.run(["migrate", "up", "--dsn", dsn])
+      #expect(up.status == 1 && up.error.contains("GRANT CREATE ON SCHEMA public TO \(role), "), "\(up.error)")
+      #expect(!up.error.contains("jam_reader"))
+
+      // What the error says to do is all that is missing.
+      let roles = URL(filePath: #filePath).appending(path: "../../../sql/optional/roles.sql").standardized
+      try database.connection.execute("\(raw: String(contentsOf: roles, encoding: .utf8))")
+      try database.connection.execute("GRANT jam_reader TO \(Identifier(role))")
+      for command in commands {
+        let result = try Command.run(command + ["--dsn", dsn])
+        #expect(result.status != 1, "\(command): \(result.error)")
       }
     }
   }
