@@ -201,23 +201,39 @@ public struct RetentionDatabase: Sendable {
     }
     let table = names.qualified("retention_policy")
     let name = Identifier(column)
-    let type = try connection.query(
-      "SELECT format_type(atttypid, atttypmod) AS type FROM pg_attribute WHERE attrelid = $1::regclass AND attname = $2",
+    // What is allowed is read before: after an error the transaction answers nothing.
+    let definition = try connection.query(
+      """
+      SELECT format_type(a.atttypid, a.atttypmod) AS type, (
+        SELECT string_agg(pg_get_constraintdef(c.oid, true), ', ' ORDER BY c.conname) FROM pg_constraint AS c
+        WHERE c.conrelid = a.attrelid AND c.contype = 'c' AND a.attnum = ANY (c.conkey)
+      ) AS checks
+      FROM pg_attribute AS a
+      WHERE a.attrelid = $1::regclass AND a.attname = $2
+      """,
       table.quoted,
       column
-    ).first?.string("type")
+    ).first
+    let type = try definition?.string("type") ?? "text"
     let row: Row?
     do {
-      row = try connection.query(
-        """
-        UPDATE \(table) SET \(name) = $1::\(raw: type ?? "text")
-        FROM (SELECT \(name)::text AS value FROM \(table) FOR UPDATE) AS before
-        RETURNING before.value AS value_before, \(table).\(name)::text AS value_after
-        """,
-        value
-      ).first
+      row = try installed {
+        try connection.query(
+          """
+          UPDATE \(table) SET \(name) = $1::\(raw: type)
+          FROM (SELECT \(name)::text AS value FROM \(table) FOR UPDATE) AS before
+          RETURNING before.value AS value_before, \(table).\(name)::text AS value_after
+          """,
+          value
+        ).first
+      }
     } catch let error as PostgresError where ["22", "23"].contains(error.sqlState?.prefix(2) ?? "") {
-      throw RunnerError("\(column) cannot be \(value ?? "NULL"): \(error)")
+      var message = "\(column) cannot be \(value ?? "NULL"): \(error)"
+      if error.sqlState == "23514", let checks = definition?["checks"] { message += "; allowed: \(checks)" }
+      if error.sqlState == "22P02", type.hasSuffix("[]"), let value, !value.contains(where: { "{}".contains($0) }) {
+        message += "; write a list in braces: '\(column)={\(value)}'"
+      }
+      throw RunnerError(message)
     }
     guard let row, row["value_before"] != row["value_after"] else { return nil }
     return PolicyChange(column: column, old: row["value_before"], new: row["value_after"], origin: origin)

@@ -1,4 +1,5 @@
 import Foundation
+import SafeSQL
 import Testing
 
 @Suite struct PolicyCommandTests {
@@ -96,6 +97,39 @@ import Testing
       #expect(try database.run("policy", "set", "retention_days=30", mistake, "--yes").status == 1)
     }
     #expect(try database.int("SELECT retention_days FROM jam_retention_policy") == 90)
+  }
+
+  @Test(
+    "A value that is not allowed is refused with what is",
+    arguments: [
+      ("max_delete_fraction=80", "CHECK (max_delete_fraction >= 0", "23514"),
+      ("retention_days=40000", "retention_days <= 36500", "23514"),
+      ("batch_pause=2h", "batch_pause <= '00:01:00'", "23514"),
+      ("protected_statuses=disputed,open", "'protected_statuses={disputed,open}'", "22P02"),
+      ("protected_statuses={disputed", "malformed array literal", "22P02"),
+    ]
+  )
+  func allowed(assignment: String, allowed: String, sqlState: String) throws {
+    let result = try installed().run("policy", "set", assignment, "--yes")
+    #expect(result.status == 1 && result.errorLines.count == 1)
+    #expect(result.error.contains(allowed) && result.error.contains("SQLSTATE \(sqlState)"), "\(result.error)")
+    #expect(!result.error.contains("{{"))
+  }
+
+  @Test("A role that may only read is told which one may change the policy")
+  func rights() throws {
+    let database = try installed()
+    let name = "reads_" + UUID().uuidString.lowercased().prefix(8)
+    try database.connection.execute(
+      "CREATE ROLE \(Identifier(name)) LOGIN; GRANT SELECT ON jam_retention_policy TO \(Identifier(name))"
+    )
+    let dsn = database.connectionString.replacing("user=postgres", with: "user=\(name)")
+    for column in ["batch_size=7", "retention_days=90"] {
+      let result = try database.run("policy", "set", column, "--yes", "--dsn", dsn)
+      #expect(result.status == 1 && result.error.contains("SQLSTATE 42501"), "\(result.error)")
+      #expect(result.error.contains("sql/optional/roles.sql"), "\(result.error)")
+    }
+    try database.connection.execute("DROP OWNED BY \(Identifier(name)); DROP ROLE \(Identifier(name))")
   }
 
   @Test(
