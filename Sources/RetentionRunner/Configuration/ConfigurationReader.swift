@@ -65,14 +65,29 @@ struct ConfigurationReader {
         text = nil
       }
       guard let parsed = text.flatMap(parse) else {
-        let shown = key.isSecret ? "the value" : text.map { "\"\($0)\"" } ?? "a list"
-        mistakes.append("\(key.path) (\(origin)): \(shown) is not allowed; allowed: \(allowed)")
-        concernsFlag = concernsFlag || origin.isFlag
+        report(key, origin, text, allowed: allowed)
         continue
       }
       result = result ?? Setting(value: parsed, origin: origin)
     }
     return result ?? Setting(value: nil, origin: .default)
+  }
+
+  /// Reports the value that counts of a key, for what another key makes of it.
+  mutating func refuse(_ key: ConfigurationKey, allowed: String) {
+    for source in sources {
+      guard let text = try? source.provider.value(forKey: key.absolute, type: .string).value?.content.string else {
+        continue
+      }
+      return report(key, source.origin(key), text, allowed: allowed)
+    }
+  }
+
+  private mutating func report(_ key: ConfigurationKey, _ origin: ConfigurationOrigin, _ text: String?, allowed: String)
+  {
+    let shown = key.isSecret ? "the value" : text.map { "\"\($0)\"" } ?? "a list"
+    mistakes.append("\(key.path) (\(origin)): \(shown) is not allowed; allowed: \(allowed)")
+    concernsFlag = concernsFlag || origin.isFlag
   }
 
   // MARK: Unknown keys

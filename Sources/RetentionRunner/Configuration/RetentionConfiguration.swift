@@ -70,12 +70,16 @@ public struct RetentionConfiguration: Sendable {
     ) { text in Int32(text).flatMap { $0 <= 36500 ? Int($0) : nil } }.or(30)
     retentionInterval = reader.duration(.retentionInterval, from: 1, "1s").or(.seconds(86400))
     retentionJitter = reader.duration(.retentionJitter, from: 0, "0s").or(.seconds(60))
-    let interval = retentionInterval.value
     retentionTime = reader.setting(
       .retentionTime,
-      allowed:
-        "a time of day such as 03:30 (UTC) or 03:30+02:00, with a retention_interval of whole days or of a part of one (12h, 8h, 6h, 1h)"
-    ) { text in CleanupSchedule.canKeepTime(interval) ? TimeOfDay(configured: text) : nil }
+      allowed: "a time of day such as 03:30 (UTC) or 03:30+02:00"
+    ) { TimeOfDay(configured: $0) }
+    if retentionTime.value != nil, !CleanupSchedule.canKeepTime(retentionInterval.value) {
+      reader.refuse(
+        .retentionInterval,
+        allowed: "with a retention_time, whole days or a part of one that fits: 12h, 8h, 6h, 1h"
+      )
+    }
     listenAddress = reader.setting(
       .listenAddress,
       allowed: "HOST:PORT, for example 127.0.0.1:\(ListenAddress.standard.port), 0.0.0.0:8080 or [::1]:8080"
