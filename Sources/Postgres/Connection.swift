@@ -11,6 +11,7 @@ public final class Connection: Sendable {
   private let cancellation: Mutex<OpaquePointer?>
   private let isInterrupted = Atomic(false)
   private let noticeReceiver: NoticeReceiver
+  private let open: @Sendable () throws -> Connection
 
   /// The server's version, such as 150004 for 15.4.
   public let serverVersion: Int
@@ -49,6 +50,7 @@ public final class Connection: Sendable {
       PQfinish(opened)
       throw PostgresError(kind: .connection, message: message)
     }
+    open = { try Connection(string, applicationName: applicationName, defaults: defaults, logger: logger) }
     noticeReceiver = NoticeReceiver(logger: logger ?? Logger(label: "postgres") { _ in SwiftLogNoOpLogHandler() })
     noticeReceiver.receiveNotices(of: opened)
     serverVersion = Int(PQserverVersion(opened))
@@ -67,6 +69,11 @@ public final class Connection: Sendable {
     withCStrings(string.options.map(\.keyword)) { keywords in
       withCStrings(string.options.map(\.value)) { values in PQpingParams(keywords, values, 0) == PQPING_OK }
     }
+  }
+
+  /// Opens a second connection to the same place, as the same role.
+  public func another() throws -> Connection {
+    try open()
   }
 
   /// Runs one statement with parameters (`$1`, `$2`, …).

@@ -210,14 +210,20 @@ public struct Migrator: Sendable {
   }
 
   private func applyWithRetries(_ migration: Migration) throws {
+    var blockers = ""
     for attempt in 1... {
       do {
-        return try apply(migration)
+        // Most files need one attempt, and no second connection.
+        guard attempt > 1 else { return try apply(migration) }
+        let interval = min(0.1, Double(lockTimeoutMilliseconds) / 20_000)
+        let attempted = LockWatch.watching(connection, every: interval) { try apply(migration) }
+        blockers = attempted.blockers
+        return try attempted.result.get()
       } catch let error as PostgresError where ["55P03", "40P01"].contains(error.sqlState) {
         guard attempt < maximumAttempts else {
           throw RunnerError(
             "\(migration.name): a lock that another transaction holds did not come free in \(attempt) attempts "
-              + "(SQLSTATE \(error.sqlState ?? "")); \(try lockHolders())end that transaction and run migrate up again"
+              + "(SQLSTATE \(error.sqlState ?? "")); \(blockers)end that transaction and run migrate up again"
           )
         }
         logger.warning(
@@ -232,27 +238,6 @@ public struct Migrator: Sendable {
         throw RunnerError("\(migration.name) failed and \(rest): \(error)")
       }
     }
-  }
-
-  /// Who holds locks on the tables now, as part of a sentence; after the wait the server cannot tell for whom it was.
-  private func lockHolders() throws -> String {
-    let holders = try connection.query(
-      """
-      SELECT l.pid, string_agg(DISTINCT l.relation::regclass::text, ', ') AS tables,
-        coalesce(max(nullif(a.application_name, '')), 'unnamed') AS application
-      FROM pg_locks AS l
-      LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-      WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
-        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        AND l.relation = ANY (SELECT to_regclass(t.name) FROM unnest($1::text[]) AS t (name))
-      GROUP BY l.pid
-      ORDER BY l.pid
-      """,
-      preconditions.tables.map(\.quoted)
-    ).rows
-    return try holders.map { holder in
-      "process \(try holder.string("pid")) (\(try holder.string("application"))) has \(try holder.string("tables")) locked; "
-    }.joined()
   }
 
   private func apply(_ migration: Migration) throws {

@@ -1,4 +1,5 @@
 import Foundation
+import Postgres
 import SafeSQL
 import TestSupport
 import Testing
@@ -70,5 +71,27 @@ import Testing
         #expect(result.status != 1, "\(command): \(result.error)")
       }
     }
+  }
+
+  // MARK: Locks
+
+  @Test("A lock that does not come free: the session that has it is named, and none that does not stand in the way")
+  func lock() throws {
+    func session(_ name: String, _ script: SQL) throws -> Connection {
+      let connection = try Connection(ConnectionString("\(database.connectionString) application_name=\(name)"))
+      try connection.execute(script)
+      return connection
+    }
+    let holder = try session("grafana", "BEGIN; LOCK TABLE jam_work_packages IN ROW EXCLUSIVE MODE")
+    // It reads, which no trigger that is made stands against.
+    let bystander = try session("app", "BEGIN; SELECT FROM jam_services, jam_work_reports")
+    defer { for connection in [holder, bystander] { connection.close() } }
+    try database.connection.execute("UPDATE jam_schema_migrations SET checksum = '' WHERE name = '050_triggers.sql'")
+    let result = try database.run("migrate", "up")
+    #expect(result.status == 1 && result.error.contains("in 5 attempts (SQLSTATE 55P03)"), "\(result.error)")
+    #expect(result.error.contains("process \(holder.processID) (grafana) has jam_work_packages locked; end "))
+    #expect(!result.error.contains("(app)"), "\(result.error)")
+    try holder.execute("ROLLBACK")
+    #expect(try database.succeed("migrate", "up").output == "applied 050_triggers.sql\n")
   }
 }
