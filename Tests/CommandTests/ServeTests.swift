@@ -537,6 +537,34 @@ import Testing
 
   // MARK: The database
 
+  @Test("Where the role has no connection left, the log says so once, and once when it has")
+  func connectionLimit() throws {
+    let name = "serves_" + UUID().uuidString.lowercased().prefix(8)
+    try database.connection.execute(
+      """
+      CREATE ROLE \(Identifier(name)) LOGIN CONNECTION LIMIT 1;
+      GRANT SELECT ON ALL TABLES IN SCHEMA public TO \(Identifier(name));
+      GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO \(Identifier(name))
+      """
+    )
+    let service = try RunningService(database.connectionString.replacing("user=postgres", with: "user=\(name)"))
+    try service.wait(for: "leadership gained")
+    for _ in 1...3 {
+      for path in ["/metrics", "/readyz", "/"] { #expect(try service.answer(path).status == 503) }
+    }
+    let event = try service.wait(for: "no session for requests")
+    #expect(event["level"] as? String == "warning")
+    #expect((event["error"] as? String)?.contains("too many connections for role \"\(name)\"") == true, "\(event)")
+    #expect(try service.events("no session for requests").filter { $0["level"] as? String != "debug" }.count == 1)
+    #expect(try service.events("requests have a session again").isEmpty)
+    try database.connection.execute("ALTER ROLE \(Identifier(name)) CONNECTION LIMIT -1")
+    _ = try service.wait(for: 200, at: "/metrics")
+    try service.wait(for: "requests have a session again")
+    service.send(SIGTERM)
+    #expect(try service.end().status == 0)
+    try database.connection.execute("DROP OWNED BY \(Identifier(name)); DROP ROLE \(Identifier(name))")
+  }
+
   @Test("The database goes and comes back under it: it waits, tells, and works again")
   func restart() throws {
     let server = try EmbeddedPostgres.start(settings: [:])

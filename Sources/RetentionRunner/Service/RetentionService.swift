@@ -35,9 +35,10 @@ public final class RetentionService: Sendable {
       interval: configuration.retentionInterval.value
     )
     let interval = TimeInterval(configuration.retentionInterval.value.components.seconds)
-    let requests = RequestConnections(sessions: 2) { try connections.openForRequests() }
+    let sessions = RequestSessions(connections)
+    let requests = RequestConnections(sessions: 2) { try sessions.open() }
     // What a probe or a scrape asks does not wait for a page.
-    let pages = RequestConnections(sessions: 1) { try connections.openForRequests() }
+    let pages = RequestConnections(sessions: 1) { try sessions.open() }
     let migrator: @Sendable (RetentionDatabase) throws -> Migrator = { database in
       try Migrator(files: files, model: model, connection: database.connection, logger: logger)
     }
