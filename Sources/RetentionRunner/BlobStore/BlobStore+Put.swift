@@ -68,7 +68,7 @@ extension BlobStore {
     // Who has no store at hand cannot look.
     guard hasObjects, try await objects.head(prefix + objectKey)?.size != content.size else { return place }
     logger.warning(
-      "the object of a blob is missing, or has another size: written again",
+      "object of a blob written again",
       metadata: ["hash": "\(place.hash)"]
     )
     try await store(content, as: objectKey, mediaType, progress)

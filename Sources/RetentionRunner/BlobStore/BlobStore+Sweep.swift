@@ -70,7 +70,7 @@ extension BlobStore {
       // Not every store has uploads in parts; they only cost space. That it is not allowed somebody can mend.
       logger.log(
         level: error.kind == .accessDenied ? .warning : .debug,
-        "unfinished uploads could not be removed",
+        "unfinished uploads not removed",
         metadata: ["error": "\(error)"]
       )
       return 0
