@@ -127,7 +127,7 @@ CREATE TABLE IF NOT EXISTS public.jam_archived_reports (
   PRIMARY KEY (run_id, "entry")
 );
 COMMENT ON TABLE public.jam_archived_reports IS 'Rows of jam_work_reports that cleanups have deleted, until they are brought back or purged.';
-COMMENT ON COLUMN public.jam_archived_reports.other_columns IS 'What the row had in columns that the retention model does not know.';
+COMMENT ON COLUMN public.jam_archived_reports.other_columns IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
 
 CREATE TABLE IF NOT EXISTS public.jam_archived_attestations (
   run_id bigint NOT NULL,
@@ -145,7 +145,7 @@ CREATE TABLE IF NOT EXISTS public.jam_archived_attestations (
   PRIMARY KEY (run_id, "entry")
 );
 COMMENT ON TABLE public.jam_archived_attestations IS 'Rows of jam_attestations that cleanups have deleted, until they are brought back or purged.';
-COMMENT ON COLUMN public.jam_archived_attestations.other_columns IS 'What the row had in columns that the retention model does not know.';
+COMMENT ON COLUMN public.jam_archived_attestations.other_columns IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
 
 CREATE TABLE IF NOT EXISTS public.jam_archived_packages (
   run_id bigint NOT NULL,
@@ -165,7 +165,7 @@ CREATE TABLE IF NOT EXISTS public.jam_archived_packages (
   PRIMARY KEY (run_id, "entry")
 );
 COMMENT ON TABLE public.jam_archived_packages IS 'Rows of jam_work_packages that cleanups have deleted, until they are brought back or purged.';
-COMMENT ON COLUMN public.jam_archived_packages.other_columns IS 'What the row had in columns that the retention model does not know.';
+COMMENT ON COLUMN public.jam_archived_packages.other_columns IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
 
 CREATE TABLE IF NOT EXISTS public.jam_archived_items (
   run_id bigint NOT NULL,
@@ -183,7 +183,7 @@ CREATE TABLE IF NOT EXISTS public.jam_archived_items (
   PRIMARY KEY (run_id, "entry")
 );
 COMMENT ON TABLE public.jam_archived_items IS 'Rows of jam_work_items that cleanups have deleted, until they are brought back or purged.';
-COMMENT ON COLUMN public.jam_archived_items.other_columns IS 'What the row had in columns that the retention model does not know.';
+COMMENT ON COLUMN public.jam_archived_items.other_columns IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
 
 CREATE TABLE IF NOT EXISTS public.jam_archived_preimages (
   run_id bigint NOT NULL,
@@ -204,7 +204,7 @@ CREATE TABLE IF NOT EXISTS public.jam_archived_preimages (
   PRIMARY KEY (run_id, "entry")
 );
 COMMENT ON TABLE public.jam_archived_preimages IS 'Rows of jam_preimages that cleanups have deleted, until they are brought back or purged.';
-COMMENT ON COLUMN public.jam_archived_preimages.other_columns IS 'What the row had in columns that the retention model does not know.';
+COMMENT ON COLUMN public.jam_archived_preimages.other_columns IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
 CREATE INDEX IF NOT EXISTS jam_archived_objects_idx ON public.jam_archived_preimages (hash) WHERE "generation" IS NOT NULL;
 COMMENT ON COLUMN public.jam_archived_preimages.put_at IS 'When it was last put again or touched.';
 COMMENT ON COLUMN public.jam_archived_preimages."generation" IS 'The object that has its content, which stays in the store meanwhile; NULL: the content is in the row.';

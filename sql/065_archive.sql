@@ -86,35 +86,62 @@ $jam$;
 COMMENT ON FUNCTION public.jam_archive_add(bigint, text, bigint, bigint, bigint, bigint) IS 'Notes that so many rows of a run went into the archive.';
 REVOKE ALL ON FUNCTION public.jam_archive_add(bigint, text, bigint, bigint, bigint, bigint) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION public.jam_other_columns(whole anyelement, known text[], emptied text[]) RETURNS json
+CREATE OR REPLACE FUNCTION public.jam_unknown_columns(relation regclass, known name[], OUT names text[], OUT forms text[])
 LANGUAGE sql STABLE
 AS $jam$
-  SELECT pg_catalog.json_object_agg(o.key, o.value)
-  FROM pg_catalog.json_each(pg_catalog.to_json(pg_catalog.json_populate_record(
-    whole, (SELECT pg_catalog.json_object_agg(e.name, NULL::text) FROM pg_catalog.unnest(emptied) AS e (name))
-  ))) AS o
-  WHERE o.key <> ALL (known)
+  SELECT pg_catalog.array_agg(c.attname::text ORDER BY c.attnum),
+    pg_catalog.array_agg(pg_catalog.format('CASE WHEN ($1).%1$I IS DISTINCT FROM NULL THEN pg_catalog.format(''%%s'', ($1).%1$I) END', c.attname) ORDER BY c.attnum)
+  FROM pg_catalog.pg_attribute AS c
+  WHERE c.attrelid = relation AND c.attnum > 0 AND NOT c.attisdropped AND c.attname <> ALL (known)
 $jam$;
-COMMENT ON FUNCTION public.jam_other_columns(anyelement, text[], text[]) IS 'What a row has besides its known columns. Those to be emptied first may be large.';
+COMMENT ON FUNCTION public.jam_unknown_columns(regclass, name[]) IS 'The other columns of a table, and the expression for the text of each in the row $1; NULL: there are none.';
+REVOKE ALL ON FUNCTION public.jam_unknown_columns(regclass, name[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION public.jam_other_columns(whole anyelement, names text[], forms text[]) RETURNS json
+LANGUAGE plpgsql STABLE
+SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET xmloption = 'content' SET array_nulls = on
+AS $jam$
+DECLARE
+  texts json;
+BEGIN
+  EXECUTE pg_catalog.concat('SELECT pg_catalog.json_object($2, ARRAY[', pg_catalog.array_to_string(forms, ', '), '])')
+  INTO texts USING whole, names;
+  RETURN texts;
+END
+$jam$;
+COMMENT ON FUNCTION public.jam_other_columns(anyelement, text[], text[]) IS 'What a row has in the columns that public.jam_unknown_columns tells: each value as the text that the input function of its type reads.';
 REVOKE ALL ON FUNCTION public.jam_other_columns(anyelement, text[], text[]) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION public.jam_column_list(before text, columns name[]) RETURNS text
-LANGUAGE sql IMMUTABLE
+CREATE OR REPLACE FUNCTION public.jam_column_list(relation regclass, columns name[], form text, json_form text DEFAULT NULL) RETURNS text
+LANGUAGE sql STABLE
 AS $jam$
-SELECT pg_catalog.string_agg(', ' || before || pg_catalog.quote_ident(n.name), '') FROM pg_catalog.unnest(columns) AS n (name)
+  SELECT pg_catalog.string_agg(
+    pg_catalog.format(
+      -- A domain has the output function of its base type.
+      CASE WHEN t.typoutput IN ('pg_catalog.json_out'::pg_catalog.regproc, 'pg_catalog.jsonb_out'::pg_catalog.regproc)
+        THEN coalesce(json_form, form) ELSE form END,
+      c.attname, pg_catalog.format_type(c.atttypid, c.atttypmod)),
+    ', ' ORDER BY c.attnum)
+  FROM pg_catalog.pg_attribute AS c
+  JOIN pg_catalog.pg_type AS t ON t.oid = c.atttypid
+  WHERE c.attrelid = relation AND c.attname = ANY (columns) AND NOT c.attisdropped
 $jam$;
-COMMENT ON FUNCTION public.jam_column_list(text, name[]) IS 'The columns as they stand in a statement, each after a comma; NULL: there are none.';
-REVOKE ALL ON FUNCTION public.jam_column_list(text, name[]) FROM PUBLIC;
+COMMENT ON FUNCTION public.jam_column_list(regclass, name[], text, text) IS 'Columns of a table as they stand in a statement, in their order; form: a format for the name and the type of each, json_form: that of those that hold JSON. NULL: there are none.';
+REVOKE ALL ON FUNCTION public.jam_column_list(regclass, name[], text, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_undo_rows(
   run_id bigint, data_class text, table_name text, first_entry bigint, last_entry bigint, others text[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET xmloption = 'content' SET array_nulls = on
 AS $jam$
 DECLARE
-  given constant name[] := ARRAY(
+  relation constant regclass := to_regclass(table_name);
+  given    constant name[] := ARRAY(
     SELECT c.attname FROM pg_attribute AS c
-    WHERE c.attrelid = to_regclass(table_name) AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
+    WHERE c.attrelid = relation AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
   );
 BEGIN
   CASE data_class
@@ -132,16 +159,18 @@ BEGIN
           ), restored AS (
             INSERT INTO public.jam_preimages (hash, size, media_type, data, created_at, uploader, storage_class, refcount
         $sql$,
-        public.jam_column_list('', given),
+        ', ' || public.jam_column_list(relation, given, '%I'),
         $sql$
           ) OVERRIDING SYSTEM VALUE
             SELECT a.hash, a.size, a.media_type, a.data, a.created_at, a.uploader, a.storage_class, a.refcount
         $sql$,
-        public.jam_column_list('o.', given),
+        ', ' || public.jam_column_list(relation, given, 'o.%I', 'o.%I::%s'),
         $sql$
             FROM chosen AS c
             JOIN public.jam_archived_preimages AS a ON a.run_id = $1 AND a."entry" = c."entry"
-            LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::public.jam_preimages, a.other_columns) AS o ON $4 IS NOT NULL
+        $sql$,
+        'CROSS JOIN LATERAL pg_catalog.json_to_record(a.other_columns) AS o (' || public.jam_column_list(relation, given, '%I %s', '%I text') || ')',
+        $sql$
             ON CONFLICT DO NOTHING
             RETURNING hash
           ), removed AS (
@@ -193,16 +222,18 @@ BEGIN
           ), restored AS (
             INSERT INTO public.jam_work_packages (id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at
         $sql$,
-        public.jam_column_list('', given),
+        ', ' || public.jam_column_list(relation, given, '%I'),
         $sql$
           ) OVERRIDING SYSTEM VALUE
             SELECT a.id, a.service_id, a.created_by, a.nonce, a.expiry, a.signature, a.preimage_hashes, a.status, a.created_at
         $sql$,
-        public.jam_column_list('o.', given),
+        ', ' || public.jam_column_list(relation, given, 'o.%I', 'o.%I::%s'),
         $sql$
             FROM chosen AS c
             JOIN public.jam_archived_packages AS a ON a.run_id = $1 AND a."entry" = c."entry"
-            LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::public.jam_work_packages, a.other_columns) AS o ON $4 IS NOT NULL
+        $sql$,
+        'CROSS JOIN LATERAL pg_catalog.json_to_record(a.other_columns) AS o (' || public.jam_column_list(relation, given, '%I %s', '%I text') || ')',
+        $sql$
             ON CONFLICT DO NOTHING
             RETURNING id
           )
@@ -227,16 +258,18 @@ BEGIN
           ), restored AS (
             INSERT INTO public.jam_work_items (id, package_id, kind, params_hash, preimage_hashes, max_fee, memo
         $sql$,
-        public.jam_column_list('', given),
+        ', ' || public.jam_column_list(relation, given, '%I'),
         $sql$
           ) OVERRIDING SYSTEM VALUE
             SELECT a.id, a.package_id, a.kind, a.params_hash, a.preimage_hashes, a.max_fee, a.memo
         $sql$,
-        public.jam_column_list('o.', given),
+        ', ' || public.jam_column_list(relation, given, 'o.%I', 'o.%I::%s'),
         $sql$
             FROM chosen AS c
             JOIN public.jam_archived_items AS a ON a.run_id = $1 AND a."entry" = c."entry"
-            LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::public.jam_work_items, a.other_columns) AS o ON $4 IS NOT NULL
+        $sql$,
+        'CROSS JOIN LATERAL pg_catalog.json_to_record(a.other_columns) AS o (' || public.jam_column_list(relation, given, '%I %s', '%I text') || ')',
+        $sql$
             ON CONFLICT DO NOTHING
             RETURNING id
           )
@@ -262,16 +295,18 @@ BEGIN
           ), restored AS (
             INSERT INTO public.jam_work_reports (id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at
         $sql$,
-        public.jam_column_list('', given),
+        ', ' || public.jam_column_list(relation, given, '%I'),
         $sql$
           ) OVERRIDING SYSTEM VALUE
             SELECT a.id, a.package_id, a.service_id, a.refine_output_hash, a.refine_output_compact, a.traces, a.created_at
         $sql$,
-        public.jam_column_list('o.', given),
+        ', ' || public.jam_column_list(relation, given, 'o.%I', 'o.%I::%s'),
         $sql$
             FROM chosen AS c
             JOIN public.jam_archived_reports AS a ON a.run_id = $1 AND a."entry" = c."entry"
-            LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::public.jam_work_reports, a.other_columns) AS o ON $4 IS NOT NULL
+        $sql$,
+        'CROSS JOIN LATERAL pg_catalog.json_to_record(a.other_columns) AS o (' || public.jam_column_list(relation, given, '%I %s', '%I text') || ')',
+        $sql$
             ON CONFLICT DO NOTHING
             RETURNING id
           )
@@ -296,16 +331,18 @@ BEGIN
           ), restored AS (
             INSERT INTO public.jam_attestations (report_id, worker_id, signature, weight, created_at, engine, engine_version
         $sql$,
-        public.jam_column_list('', given),
+        ', ' || public.jam_column_list(relation, given, '%I'),
         $sql$
           ) OVERRIDING SYSTEM VALUE
             SELECT a.report_id, a.worker_id, a.signature, a.weight, a.created_at, a.engine, a.engine_version
         $sql$,
-        public.jam_column_list('o.', given),
+        ', ' || public.jam_column_list(relation, given, 'o.%I', 'o.%I::%s'),
         $sql$
             FROM chosen AS c
             JOIN public.jam_archived_attestations AS a ON a.run_id = $1 AND a."entry" = c."entry"
-            LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::public.jam_attestations, a.other_columns) AS o ON $4 IS NOT NULL
+        $sql$,
+        'CROSS JOIN LATERAL pg_catalog.json_to_record(a.other_columns) AS o (' || public.jam_column_list(relation, given, '%I %s', '%I text') || ')',
+        $sql$
             ON CONFLICT DO NOTHING
             RETURNING report_id, worker_id
           )

@@ -397,13 +397,11 @@ BEGIN
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
-      DELETE FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed)
+      DELETE FROM public.jam_attestations AS x
+      USING public.jam_unknown_columns('public.jam_attestations', ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version']) AS o
+      WHERE x.report_id = ANY (doomed)
       RETURNING x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
-        CASE WHEN EXISTS (
-          SELECT FROM pg_catalog.pg_attribute AS c
-          WHERE c.attrelid = 'public.jam_attestations'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-            AND c.attname <> ALL (ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version']::name[])
-        ) THEN public.jam_other_columns(x, ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version'], ARRAY['signature', 'engine', 'engine_version']::text[]) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_attestations (
         run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version
@@ -423,13 +421,11 @@ BEGIN
     SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO attestations_count, kept_bytes FROM kept AS k;
     PERFORM public.jam_archive_add(run_id, 'attestations', attestations_count, kept_bytes);
     WITH gone AS (
-      DELETE FROM public.jam_work_reports AS x WHERE x.id = ANY (doomed)
+      DELETE FROM public.jam_work_reports AS x
+      USING public.jam_unknown_columns('public.jam_work_reports', ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at']) AS o
+      WHERE x.id = ANY (doomed)
       RETURNING x.id, x.package_id, x.service_id, x.refine_output_hash, x.refine_output_compact, x.traces, x.created_at,
-        CASE WHEN EXISTS (
-          SELECT FROM pg_catalog.pg_attribute AS c
-          WHERE c.attrelid = 'public.jam_work_reports'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-            AND c.attname <> ALL (ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at']::name[])
-        ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at'], ARRAY['refine_output_compact', 'traces']::text[]) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_reports (
         run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at
@@ -567,13 +563,11 @@ BEGIN
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
-      DELETE FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed)
+      DELETE FROM public.jam_work_items AS x
+      USING public.jam_unknown_columns('public.jam_work_items', ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo']) AS o
+      WHERE x.package_id = ANY (doomed)
       RETURNING x.id, x.package_id, x.kind, x.params_hash, x.preimage_hashes, x.max_fee, x.memo,
-        CASE WHEN EXISTS (
-          SELECT FROM pg_catalog.pg_attribute AS c
-          WHERE c.attrelid = 'public.jam_work_items'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-            AND c.attname <> ALL (ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo']::name[])
-        ) THEN public.jam_other_columns(x, ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo'], ARRAY[]::text[]) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_items (
         run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo
@@ -593,13 +587,11 @@ BEGIN
     SELECT count(*), coalesce(sum(k.bytes), 0)::bigint INTO items_count, kept_bytes FROM kept AS k;
     PERFORM public.jam_archive_add(run_id, 'items', items_count, kept_bytes);
     WITH gone AS (
-      DELETE FROM public.jam_work_packages AS x WHERE x.id = ANY (doomed)
+      DELETE FROM public.jam_work_packages AS x
+      USING public.jam_unknown_columns('public.jam_work_packages', ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at']) AS o
+      WHERE x.id = ANY (doomed)
       RETURNING x.id, x.service_id, x.created_by, x.nonce, x.expiry, x.signature, x.preimage_hashes, x.status, x.created_at,
-        CASE WHEN EXISTS (
-          SELECT FROM pg_catalog.pg_attribute AS c
-          WHERE c.attrelid = 'public.jam_work_packages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-            AND c.attname <> ALL (ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at']::name[])
-        ) THEN public.jam_other_columns(x, ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at'], ARRAY['expiry', 'signature']::text[]) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_packages (
         run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at
@@ -774,13 +766,11 @@ BEGIN
   SET LOCAL plan_cache_mode = auto;
   IF archives THEN
     WITH gone AS (
-      DELETE FROM public.jam_preimages AS x WHERE x.hash = ANY (doomed)
+      DELETE FROM public.jam_preimages AS x
+      USING public.jam_unknown_columns('public.jam_preimages', ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']) AS o
+      WHERE x.hash = ANY (doomed)
       RETURNING x.hash, x.size, x.media_type, x.data, x.created_at, x.uploader, x.storage_class, x.refcount,
-        CASE WHEN EXISTS (
-          SELECT FROM pg_catalog.pg_attribute AS c
-          WHERE c.attrelid = 'public.jam_preimages'::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-            AND c.attname <> ALL (ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']::name[])
-        ) THEN public.jam_other_columns(x, ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount'], ARRAY['data']::text[]) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_preimages (
         run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount

@@ -156,6 +156,7 @@ DROP FUNCTION IF EXISTS public.jam_undo_conflicts;
 DROP FUNCTION IF EXISTS public.jam_undo_rows;
 DROP FUNCTION IF EXISTS public.jam_column_list;
 DROP FUNCTION IF EXISTS public.jam_other_columns;
+DROP FUNCTION IF EXISTS public.jam_unknown_columns;
 DROP FUNCTION IF EXISTS public.jam_archive_add;
 DROP FUNCTION IF EXISTS public.jam_cleanup_preview;
 DROP FUNCTION IF EXISTS public.jam_repair_refcounts;

@@ -14,8 +14,8 @@ extension RetentionSchema {
       locks: ["none on tables", locksOfViews],
       body: .joined(
         [
-          contentsView, addFunction, otherColumnsFunction, columnListFunction, undoRowsFunction, undoConflictsFunction,
-          undoFunction,
+          contentsView, addFunction, unknownColumnsFunction, otherColumnsFunction, columnListFunction, undoRowsFunction,
+          undoConflictsFunction, undoFunction,
         ],
         separator: "\n\n"
       )
@@ -24,7 +24,10 @@ extension RetentionSchema {
 
   /// The functions of the file, for removal.
   var archiveFunctionNames: [String] {
-    ["undo_cleanup", "undo_conflicts", "undo_rows", "column_list", "other_columns", "archive_add"]
+    [
+      "undo_cleanup", "undo_conflicts", "undo_rows", "column_list", "other_columns", "unknown_columns",
+      "archive_add",
+    ]
   }
   var undo: QualifiedName { names.qualified("undo_cleanup") }
   var archiveContents: QualifiedName { names.qualified("archive_contents") }
@@ -99,33 +102,55 @@ extension RetentionSchema {
       """
   }
 
-  private var otherColumnsFunction: SQL {
-    let function = names.qualified("other_columns")
+  /// For functions that write values as text or read them: no setting of a session may change what a text means.
+  private var exactTexts: SQL {
+    """
+    SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+    SET lc_monetary = 'C' SET xmloption = 'content' SET array_nulls = on
+    """
+  }
+
+  private var unknownColumns: QualifiedName { names.qualified("unknown_columns") }
+
+  private var unknownColumnsFunction: SQL {
+    // Not a cast, which somebody may have defined: what format makes of a value is what the output function of its type says.
+    // And not IS NULL, which holds of a composite value of NULLs too.
+    let form: SQL = "CASE WHEN ($1).%1$I IS DISTINCT FROM NULL THEN pg_catalog.format('%%s', ($1).%1$I) END"
     let body: SQL = """
-        SELECT pg_catalog.json_object_agg(o.key, o.value)
-        FROM pg_catalog.json_each(pg_catalog.to_json(pg_catalog.json_populate_record(
-          whole, (SELECT pg_catalog.json_object_agg(e.name, NULL::text) FROM pg_catalog.unnest(emptied) AS e (name))
-        ))) AS o
-        WHERE o.key <> ALL (known)
+        SELECT pg_catalog.array_agg(c.attname::text ORDER BY c.attnum),
+          pg_catalog.array_agg(pg_catalog.format(\(literal: form.text), c.attname) ORDER BY c.attnum)
+        FROM pg_catalog.pg_attribute AS c
+        WHERE c.attrelid = relation AND c.attnum > 0 AND NOT c.attisdropped AND c.attname <> ALL (known)
       """
+    let signature: SQL = "\(unknownColumns)(regclass, name[])"
     return """
-      CREATE OR REPLACE FUNCTION \(function)(whole anyelement, known text[], emptied text[]) RETURNS json
+      CREATE OR REPLACE FUNCTION \(unknownColumns)(relation regclass, known name[], OUT names text[], OUT forms text[])
       LANGUAGE sql STABLE
       AS \(body.dollarQuoted());
-      COMMENT ON FUNCTION \(function)(anyelement, text[], text[]) IS 'What a row has besides its known columns. Those to be emptied first may be large.';
-      \(revoke("FUNCTION", "\(function)(anyelement, text[], text[])"))
+      COMMENT ON FUNCTION \(signature) IS 'The other columns of a table, and the expression for the text of each in the row $1; NULL: there are none.';
+      \(revoke("FUNCTION", signature))
       """
   }
 
-  /// What the row `alias` has in columns that the model does not know; NULL where the table has none.
-  private func otherColumns(_ alias: SQL, _ archived: ArchivedTable) -> SQL {
-    let emptied = archived.table.columns.filter(\.isNullable).map { column -> SQL in "\(literal: column.name)" }
+  private var otherColumnsFunction: SQL {
+    let function = names.qualified("other_columns")
+    let body: SQL = """
+      DECLARE
+        texts json;
+      BEGIN
+        EXECUTE pg_catalog.concat('SELECT pg_catalog.json_object($2, ARRAY[', pg_catalog.array_to_string(forms, ', '), '])')
+        INTO texts USING whole, names;
+        RETURN texts;
+      END
+      """
+    let signature: SQL = "\(function)(anyelement, text[], text[])"
     return """
-      CASE WHEN EXISTS (
-        SELECT FROM pg_catalog.pg_attribute AS c
-        WHERE c.attrelid = \(literal(archived.source))::pg_catalog.regclass AND c.attnum > 0 AND NOT c.attisdropped
-          AND c.attname <> ALL (\(archived.knownColumns)::name[])
-      ) THEN \(names.qualified("other_columns"))(\(alias), \(archived.knownColumns), ARRAY[\(SQL.joined(emptied, separator: ", "))]::text[]) END
+      CREATE OR REPLACE FUNCTION \(function)(whole anyelement, names text[], forms text[]) RETURNS json
+      LANGUAGE plpgsql STABLE
+      \(exactTexts)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(signature) IS \(literal: "What a row has in the columns that \(unknownColumns.quoted) tells: each value as the text that the input function of its type reads.");
+      \(revoke("FUNCTION", signature))
       """
   }
 
@@ -145,9 +170,11 @@ extension RetentionSchema {
       archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.table.storedBytes(of: "g")
     return """
       WITH gone AS (
-        DELETE FROM \(archived.source) AS x \(condition)
+        DELETE FROM \(archived.source) AS x
+        USING \(unknownColumns)(\(literal(archived.source)), \(archived.knownColumns)) AS o
+        \(condition)
         RETURNING \(archived.table.columns(of: "x")),
-          \(otherColumns("x", archived)) AS \(archived.others)
+          CASE WHEN o.names IS NOT NULL THEN \(names.qualified("other_columns"))(x, o.names, o.forms) END AS \(archived.others)
       ), kept AS (
         INSERT INTO \(archived.archive) (
           \(archived.run), \(archived.bytes), \(archived.others)\(extra.names), \(SQL.joined(archived.columns.map { "\($0)" }, separator: ", "))
@@ -176,14 +203,25 @@ extension RetentionSchema {
   private var columnList: QualifiedName { names.qualified("column_list") }
 
   private var columnListFunction: SQL {
-    let body: SQL =
-      "SELECT pg_catalog.string_agg(', ' || before || pg_catalog.quote_ident(n.name), '') FROM pg_catalog.unnest(columns) AS n (name)"
+    let body: SQL = """
+        SELECT pg_catalog.string_agg(
+          pg_catalog.format(
+            -- A domain has the output function of its base type.
+            CASE WHEN t.typoutput IN ('pg_catalog.json_out'::pg_catalog.regproc, 'pg_catalog.jsonb_out'::pg_catalog.regproc)
+              THEN coalesce(json_form, form) ELSE form END,
+            c.attname, pg_catalog.format_type(c.atttypid, c.atttypmod)),
+          ', ' ORDER BY c.attnum)
+        FROM pg_catalog.pg_attribute AS c
+        JOIN pg_catalog.pg_type AS t ON t.oid = c.atttypid
+        WHERE c.attrelid = relation AND c.attname = ANY (columns) AND NOT c.attisdropped
+      """
+    let signature: SQL = "\(columnList)(regclass, name[], text, text)"
     return """
-      CREATE OR REPLACE FUNCTION \(columnList)(before text, columns name[]) RETURNS text
-      LANGUAGE sql IMMUTABLE
+      CREATE OR REPLACE FUNCTION \(columnList)(relation regclass, columns name[], form text, json_form text DEFAULT NULL) RETURNS text
+      LANGUAGE sql STABLE
       AS \(body.dollarQuoted());
-      COMMENT ON FUNCTION \(columnList)(text, name[]) IS 'The columns as they stand in a statement, each after a comma; NULL: there are none.';
-      \(revoke("FUNCTION", "\(columnList)(text, name[])"))
+      COMMENT ON FUNCTION \(signature) IS 'Columns of a table as they stand in a statement, in their order; form: a format for the name and the type of each, json_form: that of those that hold JSON. NULL: there are none.';
+      \(revoke("FUNCTION", signature))
       """
   }
 
@@ -207,14 +245,17 @@ extension RetentionSchema {
         ), restored AS (
           INSERT INTO \(archived.source) (\(columnNames)
         """
+      // JSON comes as a text and is cast: json_to_record would take the string for the value.
+      let otherRecord: SQL = "CROSS JOIN LATERAL pg_catalog.json_to_record(a.\(archived.others)) AS o ("
       let middle: SQL = """
         ) OVERRIDING SYSTEM VALUE
           SELECT \(archived.table.columns(of: "a"))
         """
-      let end: SQL = """
+      let origin: SQL = """
           FROM chosen AS c
           JOIN \(archived.archive) AS a ON a.\(archived.run) = $1 AND a.\(archived.entry) = c.\(archived.entry)
-          LEFT JOIN LATERAL pg_catalog.json_populate_record(NULL::\(archived.source), a.\(archived.others)) AS o ON $4 IS NOT NULL
+        """
+      let end: SQL = """
           ON CONFLICT DO NOTHING
           RETURNING \(SQL.joined(archived.primaryKey.map { "\($0)" }, separator: ", "))
         )
@@ -267,18 +308,21 @@ extension RetentionSchema {
         WHEN \(literal: archived.name) THEN
           EXECUTE concat(
             \(statement(beginning)),
-            \(columnList)('', given),
+            ', ' || \(columnList)(relation, given, '%I'),
             \(statement(middle)),
-            \(columnList)('o.', given),
+            ', ' || \(columnList)(relation, given, 'o.%I', 'o.%I::%s'),
+            \(statement(origin)),
+            \(literal: otherRecord.text) || \(columnList)(relation, given, '%I %s', '%I text') || ')',
             \(statement("\(end)\(rest)"))
           ) USING run_id, first_entry, last_entry, others;\(after)
         """
     }
     let body: SQL = """
       DECLARE
-        given constant name[] := ARRAY(
+        relation constant regclass := to_regclass(table_name);
+        given    constant name[] := ARRAY(
           SELECT c.attname FROM pg_attribute AS c
-          WHERE c.attrelid = to_regclass(table_name) AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
+          WHERE c.attrelid = relation AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
         );
       BEGIN
         CASE data_class
@@ -292,6 +336,7 @@ extension RetentionSchema {
         run_id bigint, data_class text, table_name text, first_entry bigint, last_entry bigint, others text[]
       ) RETURNS void
       LANGUAGE plpgsql \(ownerRights)
+      \(exactTexts)
       AS \(body.dollarQuoted());
       COMMENT ON FUNCTION \(signature) IS 'Brings back those rows of a run''s entries that can go back, in one statement; others: the columns besides the model''s that they had. Part of an undo.';
       \(revoke("FUNCTION", signature))

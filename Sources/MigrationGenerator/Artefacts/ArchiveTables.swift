@@ -123,7 +123,7 @@ extension RetentionSchema {
         \(SQL.joined(columns))
       );
       COMMENT ON TABLE \(archived.archive) IS \(literal: "Rows of \(archived.table.name) that cleanups have deleted, until they are brought back or purged.");
-      COMMENT ON COLUMN \(archived.archive).\(archived.others) IS 'What the row had in columns that the retention model does not know.';
+      COMMENT ON COLUMN \(archived.archive).\(archived.others) IS 'What the row had in columns that the retention model does not know: each value as the text that the input function of its type reads.';
       """
     ]
     if archived.isBlobs {
