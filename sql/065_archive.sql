@@ -574,7 +574,7 @@ BEGIN
         PERFORM public.jam_undo_rows($1, part.name, part.qualified_name, first_entry, last_entry, part.others);
       EXCEPTION WHEN OTHERS THEN
         -- What is wrong with a row is a conflict; what is wrong with the moment or the server ends the undo.
-        IF left(SQLSTATE, 2) IN ('40', '53', '57', '58', 'XX') THEN
+        IF left(SQLSTATE, 2) IN ('40', '53', '57', '58') OR SQLSTATE IN ('XX001', 'XX002') THEN
           RAISE;
         ELSIF first_entry = last_entry THEN
           failed := failed || first_entry;

@@ -251,6 +251,39 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test("An internal error that a row raises is a conflict of that row; damaged data ends the undo")
+  func internalErrors() throws {
+    let database = try installed(.immediate)
+    try fill(database)
+    let before = try Self.dump(database)
+    let run = try cleanUp(database).int("run_id")
+    let id = try #require(
+      try database.connection.query("SELECT min(hash) AS h FROM jam_archived_preimages").first?["h"]
+    )
+    func refuse(_ state: String) throws {
+      try database.connection.execute(
+        """
+        CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+          BEGIN RAISE EXCEPTION 'out of order' USING ERRCODE = \(literal: state); END $$;
+        CREATE OR REPLACE TRIGGER refuse BEFORE INSERT ON jam_preimages
+          FOR EACH ROW WHEN (NEW.hash = \(literal: id)) EXECUTE FUNCTION refuse()
+        """
+      )
+    }
+    try refuse("data_corrupted")
+    let error = #expect(throws: PostgresError.self) { try database.retention.undo(run: run) }
+    #expect(error?.sqlState == "XX001")
+    #expect(try database.int("SELECT undone_rows FROM jam_cleanup_runs WHERE id = \(run)") == 0)
+    try refuse("internal_error")
+    let conflicts = try database.retention.undo(run: run).conflicts.rows
+    #expect(conflicts.map { $0["row_key"] } == [id] && conflicts.first?["reason"] == "out of order")
+    try database.expectLaw()
+    try database.connection.execute("DROP TRIGGER refuse ON jam_preimages")
+    #expect(try database.retention.undo(run: run).conflicts.rows.isEmpty)
+    #expect(try Self.dump(database) == before)
+    try database.expectLaw()
+  }
+
   @Test("A row that another transaction is putting is not waited for")
   func lockedRow() throws {
     let database = try installed(.immediate)
