@@ -479,6 +479,54 @@ $jam$;
 COMMENT ON FUNCTION public.jam_undo_conflicts(bigint, text, bigint[], text[]) IS 'Which rows of a run are archived still, and why they cannot go back; failed: entries that met an error, and what it said. Part of an undo.';
 REVOKE ALL ON FUNCTION public.jam_undo_conflicts(bigint, text, bigint[], text[]) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION public.jam_undo_expired(wanted text[]) RETURNS TABLE (data_class text, rows bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
+AS $jam$
+WITH policy AS MATERIALIZED (
+  SELECT p.protected_statuses,
+    now() - make_interval(days => coalesce(p.reports_retention_days, p.retention_days)) AS reports_cutoff,
+    now() - make_interval(days => coalesce(p.packages_retention_days, p.retention_days)) AS packages_cutoff,
+    now() - make_interval(days => coalesce(p.preimages_retention_days, p.retention_days)) AS preimages_cutoff
+  FROM public.jam_retention_policy AS p
+  WHERE p.retention_days > 0
+), changes AS MATERIALIZED (
+  SELECT l.hash, sum(l.delta) AS delta, max(l.recorded_at) FILTER (WHERE l.is_put) AS put_at
+  FROM public.jam_reference_ledger AS l
+  WHERE l.hash IS NOT NULL
+  GROUP BY l.hash
+)
+-- What this transaction has written, or a later one, is no older than it.
+SELECT 'reports'::text, count(*)
+FROM public.jam_work_reports AS r, policy AS w
+WHERE r.created_at < w.reports_cutoff
+  AND r.created_at > '-infinity'
+  AND age(r.xmin) <= 0
+  AND (cardinality(w.protected_statuses) = 0 OR NOT EXISTS (SELECT FROM public.jam_work_packages AS p1 WHERE r.package_id = p1.id AND (p1.status = ANY (w.protected_statuses))))
+  AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
+UNION ALL
+SELECT 'packages'::text, count(*)
+FROM public.jam_work_packages AS r, policy AS w
+WHERE r.created_at < w.packages_cutoff
+  AND r.created_at > '-infinity'
+  AND age(r.xmin) <= 0
+  AND (r.status = ANY (w.protected_statuses)) IS NOT TRUE
+  AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id)
+UNION ALL
+SELECT 'preimages'::text, count(*)
+FROM public.jam_preimages AS r
+CROSS JOIN policy AS w
+LEFT JOIN changes AS c ON c.hash = r.hash
+WHERE r.created_at < w.preimages_cutoff
+  AND r.created_at > '-infinity'
+  AND age(r.xmin) <= 0
+  -- What rows that have come since refer to may be theirs alone, and go with them.
+  AND (r.refcount + coalesce(c.delta, 0) = 0 OR r.hash = ANY (wanted))
+  AND (c.put_at < w.preimages_cutoff) IS NOT FALSE
+  AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= w.preimages_cutoff)
+$jam$;
+COMMENT ON FUNCTION public.jam_undo_expired(text[]) IS 'How many rows that this transaction has brought back the next cleanup may delete; 0: none of that class, or only together with rows of another. wanted: preimages that were referred to before they were back. Part of an undo.';
+REVOKE ALL ON FUNCTION public.jam_undo_expired(text[]) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION public.jam_undo_cleanup(run_id bigint) RETURNS TABLE (table_name text, row_key text, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
@@ -491,6 +539,7 @@ DECLARE
   left_rows   bigint;
   blob_bytes  bigint;
   before      jsonb;
+  wanted      text[];
   expired     bigint;
   part        record;
   data_class  text;
@@ -538,6 +587,14 @@ BEGIN
   WHERE r.status = 'running';
 
   before := (SELECT jsonb_object_agg(f.data_class, f.rows) FROM public.jam_cleanup_preview() AS f);
+  wanted := ARRAY(
+    SELECT a.hash FROM public.jam_archived_preimages AS a
+    WHERE a.run_id = $1 AND a.hash IN (
+      SELECT u.hash FROM public.jam_unresolved_references AS u
+      UNION ALL
+      SELECT l.hash FROM public.jam_reference_ledger AS l
+    )
+  );
   -- The sweep must not forget where an object is that comes into use again.
   PERFORM pg_advisory_xact_lock(2130227520, k.bucket)
   FROM (
@@ -606,9 +663,13 @@ BEGIN
   WHERE r.id = $1;
   RAISE NOTICE 'of cleanup run %, % rows are back, % are not', $1, before_rows - left_rows, left_rows;
 
-  -- Class by class: fewer rows of one do not make up for more of another.
-  SELECT coalesce(sum(greatest(f.rows - coalesce((before ->> f.data_class)::bigint, 0), 0)), 0)::bigint INTO expired
+  -- Class by class: fewer rows of one do not make up for more of another. Nor do fewer of the rows that were here make
+  -- up for those that are back, which the difference alone would not tell.
+  SELECT coalesce(sum(greatest(
+    f.rows - coalesce((before ->> f.data_class)::bigint, 0), least(coalesce(e.rows, 0), f.rows)
+  )), 0)::bigint INTO expired
   FROM public.jam_cleanup_preview() AS f
+  LEFT JOIN public.jam_undo_expired(wanted) AS e ON e.data_class = f.data_class
   WHERE f.data_class = ANY (classes);
   IF expired > 0 THEN
     UPDATE public.jam_retention_policy AS p SET dry_run = true WHERE NOT p.dry_run;

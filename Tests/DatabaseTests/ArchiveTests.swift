@@ -487,6 +487,50 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE dry_run") == 1)
   }
 
+  @Test("An expired row that its child keeps does not hide one that is back", arguments: RefcountingMode.allCases)
+  func pauseByRow(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    let kept = try database.submit([], age: "20 days")
+    try database.submit([], age: "60 days")
+    try report(on: kept, age: "60 days", naming: hash(9), in: database)
+    let run = try cleanUp(database)
+    #expect(try run.int("deleted_reports") == 1 && run.int("deleted_packages") == 1)
+    // The younger package would go now; with its report back it stays, and the older one goes.
+    try database.retention.setPolicy("reports_retention_days", to: "365")
+    try database.retention.setPolicy("packages_retention_days", to: "15")
+    #expect(try database.retention.undo(run: run.int("run_id")).rows == 3)
+    #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE dry_run") == 1)
+    #expect(try cleanUp(database).int("deleted_packages") == 1)
+  }
+
+  @Test("A blob that is referred to again does not hide one that is back", arguments: RefcountingMode.allCases)
+  func pauseByBlob(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    for number in 1...2 { try database.put(hash(number), age: "60 days") }
+    try database.submit([hash(1)], age: "60 days")
+    let first = try cleanUp(database).int("run_id")
+    #expect(try database.int("SELECT count(*) FROM jam_preimages") == 0)
+    // Another upload of the one, which expires too until the package is back.
+    try database.put(hash(1), age: "60 days")
+    try database.connection.execute("SELECT jam_fold_references(); DELETE FROM jam_preimage_puts")
+    try database.retention.setPolicy("packages_retention_days", to: "365")
+    #expect(try database.retention.undo(run: first).rows > 0)
+    #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE dry_run") == 1)
+    #expect(try cleanUp(database).int("deleted_preimages") == 1)
+  }
+
+  @Test("What is back and kept by others does not set dry_run", arguments: RefcountingMode.allCases)
+  func pauseNot(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    try fill(database)
+    let run = try cleanUp(database).int("run_id")
+    // Packages and blobs have expired; reports keep the former, and everything the latter.
+    try database.retention.setPolicy("reports_retention_days", to: "365")
+    #expect(try database.retention.undo(run: run).conflicts.rows.isEmpty)
+    #expect(try database.int("SELECT count(*) FROM jam_retention_policy WHERE dry_run") == 0)
+    #expect(try cleanUp(database).int("deleted_preimages") == 0)
+  }
+
   @Test("A row without content does not stand for the content that is archived")
   func rowWithoutContent() throws {
     let database = try installed(.immediate)

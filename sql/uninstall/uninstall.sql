@@ -152,6 +152,7 @@ DROP FUNCTION IF EXISTS public.jam_cleanup_packages_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_preimages_batch;
 DROP FUNCTION IF EXISTS public.jam_cleanup_purge_batch;
 DROP FUNCTION IF EXISTS public.jam_undo_cleanup;
+DROP FUNCTION IF EXISTS public.jam_undo_expired;
 DROP FUNCTION IF EXISTS public.jam_undo_conflicts;
 DROP FUNCTION IF EXISTS public.jam_undo_rows;
 DROP FUNCTION IF EXISTS public.jam_column_list;

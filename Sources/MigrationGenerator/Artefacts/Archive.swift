@@ -15,7 +15,8 @@ extension RetentionSchema {
       body: .joined(
         [
           contentsView, addFunction, unknownColumnsFunction, otherColumnsFunction, columnListFunction, undoRowsFunction,
-          undoConflictsFunction, undoFunction,
+          undoConflictsFunction,
+          undoExpiredFunction, undoFunction,
         ],
         separator: "\n\n"
       )
@@ -25,7 +26,7 @@ extension RetentionSchema {
   /// The functions of the file, for removal.
   var archiveFunctionNames: [String] {
     [
-      "undo_cleanup", "undo_conflicts", "undo_rows", "column_list", "other_columns", "unknown_columns",
+      "undo_cleanup", "undo_expired", "undo_conflicts", "undo_rows", "column_list", "other_columns", "unknown_columns",
       "archive_add",
     ]
   }
@@ -421,6 +422,63 @@ extension RetentionSchema {
       """
   }
 
+  /// A row that is back had no children when it came: those that it has now are back too. So where one of them goes again,
+  /// so does one without children, which no other row has to go before.
+  private var undoExpiredFunction: SQL {
+    let function = names.qualified("undo_expired")
+    let cutoffs = (model.classes.map(\.name) + [blobs.plural]).map { name -> SQL in
+      "now() - make_interval(days => coalesce(p.\(Identifier("\(name)_retention_days")), p.retention_days)) AS \(window(name))"
+    }
+    func isBack(_ timestamp: String, _ name: String) -> [SQL] {
+      let timestamp: SQL = "r.\(Identifier(timestamp))"
+      return ["\(timestamp) < w.\(window(name))", hasAge(timestamp), "age(r.xmin) <= 0"]
+    }
+    let counts = model.classes.map { dataClass -> SQL in
+      let conditions =
+        isBack(dataClass.timestamp, dataClass.name)
+        + conditions(dataClass, cutoff: "w.\(window(dataClass.name))", protected: "w.protected_statuses", dying: false)
+      return """
+        SELECT \(literal: dataClass.name)::text, count(*)
+        FROM \(names.table(dataClass.table)) AS r, policy AS w
+        WHERE \(SQL.joined(conditions, separator: "\n  AND "))
+        """
+    }
+    let blobCutoff: SQL = "w.\(window(blobs.plural))"
+    let body: SQL = """
+      WITH policy AS MATERIALIZED (
+        SELECT p.protected_statuses,
+          \(SQL.joined(cutoffs))
+        FROM \(policy) AS p
+        WHERE p.retention_days > 0
+      ), changes AS MATERIALIZED (
+        SELECT l.hash, sum(l.delta) AS delta, max(l.recorded_at) FILTER (WHERE l.is_put) AS put_at
+        FROM \(ledger) AS l
+        WHERE l.hash IS NOT NULL
+        GROUP BY l.hash
+      )
+      -- What this transaction has written, or a later one, is no older than it.
+      \(SQL.joined(counts, separator: "\nUNION ALL\n"))
+      UNION ALL
+      SELECT \(literal: blobs.plural)::text, count(*)
+      FROM \(blobTable) AS r
+      CROSS JOIN policy AS w
+      LEFT JOIN changes AS c ON c.hash = r.\(key)
+      WHERE \(SQL.joined(isBack(blobs.createdAt, blobs.plural), separator: "\n  AND "))
+        -- What rows that have come since refer to may be theirs alone, and go with them.
+        AND (r.\(refcount) + coalesce(c.delta, 0) = 0 OR r.\(key) = ANY (wanted))
+        AND (c.put_at < \(blobCutoff)) IS NOT FALSE
+        AND NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = r.\(key) AND t.put_at >= \(blobCutoff))
+      """
+    let signature: SQL = "\(function)(\(keyType)[])"
+    return """
+      CREATE OR REPLACE FUNCTION \(function)(wanted \(keyType)[]) RETURNS TABLE (data_class text, rows bigint)
+      LANGUAGE sql STABLE \(ownerRights)
+      AS \(body.dollarQuoted());
+      COMMENT ON FUNCTION \(signature) IS \(literal: "How many rows that this transaction has brought back the next cleanup may delete; 0: none of that class, or only together with rows of another. wanted: \(blobs.plural) that were referred to before they were back. Part of an undo.");
+      \(revoke("FUNCTION", signature))
+      """
+  }
+
   private var undoFunction: SQL {
     let preview = names.qualified("cleanup_preview")
     let classes = SQL.joined(restoredTables.map { "\(literal: $0.name)" }, separator: ", ")
@@ -435,6 +493,7 @@ extension RetentionSchema {
         left_rows   bigint;
         blob_bytes  bigint;
         before      jsonb;
+        wanted      \(keyType)[];
         expired     bigint;
         part        record;
         data_class  text;
@@ -478,6 +537,14 @@ extension RetentionSchema {
         WHERE r.status = 'running';
 
         before := (SELECT jsonb_object_agg(f.data_class, f.rows) FROM \(preview)() AS f);
+        wanted := ARRAY(
+          SELECT a.\(key) FROM \(archivedBlobs.archive) AS a
+          WHERE a.\(archivedBlobs.run) = $1 AND a.\(key) IN (
+            SELECT u.hash FROM \(unresolved) AS u
+            UNION ALL
+            SELECT l.hash FROM \(ledger) AS l
+          )
+        );
         -- The sweep must not forget where an object is that comes into use again.
         PERFORM pg_advisory_xact_lock(\(lockNamespace), k.bucket)
         FROM (
@@ -546,9 +613,13 @@ extension RetentionSchema {
         WHERE r.id = $1;
         RAISE NOTICE 'of cleanup run %, % rows are back, % are not', $1, before_rows - left_rows, left_rows;
 
-        -- Class by class: fewer rows of one do not make up for more of another.
-        SELECT coalesce(sum(greatest(f.rows - coalesce((before ->> f.data_class)::bigint, 0), 0)), 0)::bigint INTO expired
+        -- Class by class: fewer rows of one do not make up for more of another. Nor do fewer of the rows that were here make
+        -- up for those that are back, which the difference alone would not tell.
+        SELECT coalesce(sum(greatest(
+          f.rows - coalesce((before ->> f.data_class)::bigint, 0), least(coalesce(e.rows, 0), f.rows)
+        )), 0)::bigint INTO expired
         FROM \(preview)() AS f
+        LEFT JOIN \(names.qualified("undo_expired"))(wanted) AS e ON e.data_class = f.data_class
         WHERE f.data_class = ANY (classes);
         IF expired > 0 THEN
           UPDATE \(policy) AS p SET dry_run = true WHERE NOT p.dry_run;
