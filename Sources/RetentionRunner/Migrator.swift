@@ -116,7 +116,11 @@ public struct Migrator: Sendable {
   }
 
   private func withSettings<Result>(_ body: () throws -> Result) throws -> Result {
-    let settings = ["client_min_messages": "warning", "lock_timeout": "\(lockTimeoutMilliseconds)ms"]
+    let settings = [
+      "client_min_messages": "warning", "lock_timeout": "\(lockTimeoutMilliseconds)ms",
+      // The backfill needs it, whatever the role's default is.
+      "default_transaction_isolation": "read committed",
+    ]
     let before = try settings.map { name, value in
       let row = try connection.query(
         "SELECT current_setting($1) AS before, set_config($1, $2, false)",

@@ -27,7 +27,7 @@ struct BlobGet: ParsableCommand {
     try Interruption.awaiting {
       defer { progress?.finish() }
       guard let output else {
-        try await store.read(hash) { try FileHandle.standardOutput.write(contentsOf: Data($0.readableBytesView)) }
+        try await store.read(hash) { try $0.withUnsafeReadableBytes { try StandardOutput.write($0) } }
         return
       }
       if let place = try await store.location(of: hash) {

@@ -26,6 +26,7 @@ struct JamRetention: ParsableCommand {
       do {
         var command = try parseAsRoot()
         try command.run()
+        try StandardOutput.finish()
       } catch {
         // Whatever the error says, it is what the signal has caused.
         if let signal = Interruption.signal { Interruption.end(signal) }

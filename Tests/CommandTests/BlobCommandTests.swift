@@ -39,11 +39,31 @@ import Testing
   func unknownLength() throws {
     let store = try CommandStore()
     let large = Data((0..<700_000).map { UInt8(truncatingIfNeeded: $0 &* 31) })
-    #expect(try store.start(["blob", "put", "/dev/stdin"], input: large).end().output == "\(large.digest)\n")
+    let names = try TemporaryFolder()
+    let (pipe, source) = ("\(names.path)/pipe", "\(names.path)/source")
+    try large.write(to: URL(filePath: source))
+    let piped = try store.start(["blob", "put", pipe], shell: "mkfifo \(pipe); cat < \(source) > \(pipe) &").end()
+    #expect(piped.output == "\(large.digest)\n")
     let kernel = try #require(FileManager.default.contents(atPath: "/proc/version"))
     #expect(try store.succeed("blob", "put", "/proc/version").output == "\(kernel.digest)\n")
     let folder = try store.run("blob", "put", "/tmp")
     #expect(folder.status == 1 && folder.error.contains("cannot read the content of /tmp"))
+  }
+
+  @Test(
+    "What cannot be printed is a failure",
+    arguments: [["blob", "put", "FILE"], ["blob", "get", "HASH"], ["status"]]
+  )
+  func fullOutput(command: [String]) throws {
+    let store = try CommandStore()
+    let folder = try TemporaryFolder()
+    let file = try folder.write("content", "some content\n")
+    try store.succeed("blob", "put", file)
+    let arguments = command.map { $0 == "FILE" ? file : $0 == "HASH" ? content.digest : $0 }
+    let result = try store.start(arguments, shell: "exec > /dev/full").end()
+    #expect(
+      result.status == 1 && result.error.hasSuffix("standard output cannot be written: No space left on device\n")
+    )
   }
 
   @Test("What is not there, and what is no hash: exit 1, and the reason")

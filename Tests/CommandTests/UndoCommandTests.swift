@@ -8,7 +8,8 @@ import Testing
     try database.succeed("policy", "set", "archive_days=30")
     try database.putExpiredBlob()
     let cleanup = try database.succeed("cleanup")
-    #expect(cleanup.output.hasSuffix("archived_rows   1\narchived_bytes  3\npurged_rows     0\npurged_bytes    0\n"))
+    let figures = cleanup.outputLines.map { $0.split(separator: " ").joined(separator: " ") }
+    #expect(Array(figures.suffix(4)) == ["archived_rows 1", "archived_bytes 3", "purged_rows 0", "purged_bytes 0"])
     return database
   }
 

@@ -41,6 +41,15 @@ import Testing
     try database.migrateWithPsql()
   }
 
+  @Test("The runner migrates whatever the default isolation is, and leaves it as it was")
+  func otherIsolation() throws {
+    let database = try TestDatabase()
+    try database.connection.execute("SET default_transaction_isolation = serializable")
+    _ = try database.migrate()
+    let row = try database.connection.query("SHOW default_transaction_isolation").first
+    #expect(row?["default_transaction_isolation"] == "serializable")
+  }
+
   @Test("A failing file leaves nothing behind; those before it stay recorded")
   func failure() throws {
     let database = try TestDatabase()
