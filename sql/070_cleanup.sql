@@ -187,7 +187,7 @@ DECLARE
   settings public.jam_retention_policy;
   refusal  text;
 BEGIN
-  IF given_cutoff > now() THEN
+  IF given_cutoff > clock_timestamp() THEN
     RAISE EXCEPTION 'cutoff % is in the future', given_cutoff
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
   END IF;
@@ -1007,7 +1007,7 @@ DECLARE
   purge_time timestamptz := timestamptz '-infinity';
   purge_key bigint;
 BEGIN
-  IF cutoff > pg_catalog.now() THEN
+  IF cutoff > pg_catalog.clock_timestamp() THEN
     RAISE EXCEPTION 'cutoff % is in the future', cutoff
       USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
   END IF;

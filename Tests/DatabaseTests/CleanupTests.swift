@@ -169,6 +169,8 @@ import Testing
     try report(on: package, age: "45 days", naming: "", in: database)
     let future = try #require(throws: PostgresError.self) { try database.retention.cleanup(cutoff: "tomorrow") }
     #expect(future.sqlState == "22023")
+    // Later than its statement's begin, and no future all the same.
+    try database.connection.execute("CALL jam_cleanup(clock_timestamp(), true)")
     #expect(throws: RunnerError.self) { try database.retention.cleanup(cutoff: "soon") }
     try database.retention.setPolicy("max_delete_fraction", to: "0.5")
     #expect(throws: PostgresError.self) { try database.retention.cleanup() }

@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import ObjectStore
 import Postgres
 
@@ -68,11 +69,8 @@ extension BlobStore {
       )
     } catch let error as ObjectStoreError {
       // Not every store has uploads in parts; they only cost space. That it is not allowed somebody can mend.
-      logger.log(
-        level: error.kind == .accessDenied ? .warning : .debug,
-        "unfinished uploads not removed",
-        metadata: ["error": "\(error)"]
-      )
+      let level: Logger.Level = error.kind == .accessDenied ? .warning : .debug
+      logger.log(level: level, "unfinished uploads not removed", metadata: ["error": "\(error)"])
       return 0
     }
   }

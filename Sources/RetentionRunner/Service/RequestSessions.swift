@@ -1,3 +1,4 @@
+import Logging
 import Synchronization
 
 /// Opens the sessions that requests are answered in, and tells the log when none can be had, and when one can again: who
@@ -16,12 +17,8 @@ final class RequestSessions: Sendable {
       database = try connections.openForRequests()
     } catch {
       // Every request comes here.
-      let isKnown = isRefused.exchange(true, ordering: .relaxed)
-      connections.logger.log(
-        level: isKnown ? .debug : .warning,
-        "no session for requests",
-        metadata: ["error": "\(error)"]
-      )
+      let level: Logger.Level = isRefused.exchange(true, ordering: .relaxed) ? .debug : .warning
+      connections.logger.log(level: level, "no session for requests", metadata: ["error": "\(error)"])
       throw error
     }
     if isRefused.exchange(false, ordering: .relaxed) { connections.logger.info("requests have a session again") }

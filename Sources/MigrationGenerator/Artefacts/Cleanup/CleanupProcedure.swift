@@ -57,7 +57,7 @@ extension RetentionSchema {
         fold_deadline timestamptz;
         \(SQL.joined(variables, separator: "\n"))
       BEGIN
-        IF cutoff > pg_catalog.now() THEN
+        IF cutoff > pg_catalog.clock_timestamp() THEN
           RAISE EXCEPTION 'cutoff % is in the future', cutoff
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
         END IF;

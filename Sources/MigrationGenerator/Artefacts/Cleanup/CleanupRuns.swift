@@ -39,7 +39,7 @@ extension RetentionSchema {
         settings \(policy);
         refusal  text;
       BEGIN
-        IF given_cutoff > now() THEN
+        IF given_cutoff > clock_timestamp() THEN
           RAISE EXCEPTION 'cutoff % is in the future', given_cutoff
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Give a moment that has passed; everything before it expires.';
         END IF;
