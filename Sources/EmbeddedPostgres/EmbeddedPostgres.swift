@@ -164,7 +164,7 @@ public final class EmbeddedPostgres: ThrowAwayServer {
       "initdb", "--pgdata=\(dataDirectory)", "--username=postgres", "--auth=trust", "--encoding=UTF8",
       "--locale=C.UTF-8", "--no-sync",
     ])
-    try configure(["fsync": "off", "max_connections": "100"].merging(settings) { $1 })
+    try configure(["fsync": "off", "max_connections": "200"].merging(settings) { $1 })
     let file = URL(filePath: "\(dataDirectory)/pg_hba.conf")
     let defaults = try String(contentsOf: file, encoding: .utf8)
     // Not atomically: a new file would be root's.

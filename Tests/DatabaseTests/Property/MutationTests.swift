@@ -115,8 +115,8 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "put again: does not count as a put",
       "050_triggers.sql",
-      "VALUES (NEW.hash, 0, true)",
-      "VALUES (NEW.hash, 0, false)"
+      "VALUES (NEW.hash, 0, clock_timestamp(), true)",
+      "VALUES (NEW.hash, 0, clock_timestamp(), false)"
     ),
     Mutation(
       "deletion by hand: pending references are not asked for",
@@ -147,8 +147,8 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "touch: does not count as a put",
       "040_counting.sql",
-      "SELECT b.hash, 0, true FROM public.jam_preimages AS b",
-      "SELECT b.hash, 0, false FROM public.jam_preimages AS b"
+      "SELECT b.hash, 0, clock_timestamp(), true FROM public.jam_preimages AS b",
+      "SELECT b.hash, 0, clock_timestamp(), false FROM public.jam_preimages AS b"
     ),
     Mutation(
       "preview: forgets the references that expire with their rows",
