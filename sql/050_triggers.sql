@@ -1009,7 +1009,7 @@ BEGIN
   RETURN NEW;
 END
 $jam$;
-COMMENT ON FUNCTION public.jam_preimages_own_refcount() IS 'The database owns refcount: a client''s value is ignored, not refused. Also refuses inline content over max_inline_bytes.';
+COMMENT ON FUNCTION public.jam_preimages_own_refcount() IS 'The database owns refcount: a client''s value is ignored, not refused. Also refuses inline content over max_inline_bytes, and remembers a put that leaves the row as it is.';
 REVOKE ALL ON FUNCTION public.jam_preimages_own_refcount() FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION public.jam_preimages_record_put() RETURNS trigger

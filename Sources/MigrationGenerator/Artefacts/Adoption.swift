@@ -37,6 +37,13 @@ extension RetentionSchema {
       DECLARE
         differences text;
       BEGIN
+        WITH existing AS (
+          SELECT c.oid, c.relkind, e.table_name, e.key
+          FROM (VALUES
+            \(SQL.joined(keys))
+          ) AS e (table_name, key)
+          JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(e.table_name)
+        )
         SELECT pg_catalog.string_agg(d.difference, '; ' ORDER BY d.difference) INTO differences
         FROM (
           SELECT pg_catalog.format('column %I of table %s %s', e.column_name, e.table_name, CASE
@@ -48,39 +55,32 @@ extension RetentionSchema {
           FROM (VALUES
             \(SQL.joined(columns))
           ) AS e (table_name, column_name, type, is_required)
+          JOIN existing AS t ON t.table_name = e.table_name
           LEFT JOIN pg_catalog.pg_attribute AS a
-            ON a.attrelid = pg_catalog.to_regclass(e.table_name) AND a.attname = e.column_name AND NOT a.attisdropped
-          WHERE pg_catalog.to_regclass(e.table_name) IS NOT NULL
-            AND (a.atttypid IS DISTINCT FROM e.type::pg_catalog.regtype OR e.is_required AND NOT a.attnotnull)
+            ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
+          WHERE a.atttypid IS DISTINCT FROM e.type::pg_catalog.regtype OR e.is_required AND NOT a.attnotnull
           UNION ALL
-          SELECT pg_catalog.format('table %s has no unique key on (%s)', e.table_name, pg_catalog.array_to_string(e.columns, ', '))
-          FROM (VALUES
-            \(SQL.joined(keys))
-          ) AS e (table_name, columns)
-          WHERE pg_catalog.to_regclass(e.table_name) IS NOT NULL
-            AND NOT EXISTS (
-              SELECT FROM pg_catalog.pg_index AS i
-              WHERE i.indrelid = pg_catalog.to_regclass(e.table_name)
-                AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
-                AND i.indnkeyatts = pg_catalog.cardinality(e.columns)
-                AND e.columns <@ ARRAY(
-                  SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
-                  WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
-                )
-            )
+          SELECT pg_catalog.format('table %s has no unique key on (%s)', t.table_name, pg_catalog.array_to_string(t.key, ', '))
+          FROM existing AS t
+          WHERE NOT EXISTS (
+            SELECT FROM pg_catalog.pg_index AS i
+            WHERE i.indrelid = t.oid AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL
+              AND i.indnkeyatts = pg_catalog.cardinality(t.key)
+              AND t.key <@ ARRAY(
+                SELECT a.attname::text FROM pg_catalog.pg_attribute AS a
+                WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::smallint[])[0:i.indnkeyatts - 1])
+              )
+          )
           UNION ALL
-          SELECT pg_catalog.format('table %s %s', e.table_name, h.hindrance)
-          FROM (VALUES
-            \(SQL.joined(keys))
-          ) AS e (table_name, columns)
-          JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(e.table_name)
+          SELECT pg_catalog.format('table %s %s', t.table_name, h.hindrance)
+          FROM existing AS t
           CROSS JOIN LATERAL (
-            SELECT 'is partitioned' WHERE c.relkind = 'p'
+            SELECT 'is partitioned' WHERE t.relkind = 'p'
             UNION ALL
             SELECT 'has tables that inherit from it, whose rows would not be counted'
-            WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = c.oid)
+            WHERE t.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = t.oid)
             UNION ALL
-            SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(c.oid)
+            SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(t.oid)
           ) AS h (hindrance)
         ) AS d;
         IF differences IS NOT NULL THEN

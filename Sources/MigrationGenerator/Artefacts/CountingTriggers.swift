@@ -371,7 +371,7 @@ extension RetentionSchema {
           function.own,
           own,
           rights: "\(ownerRights) \(looksUpByKey)",
-          "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes."
+          "The database owns refcount: a client's value is ignored, not refused. Also refuses inline content over max_inline_bytes, and remembers a put that leaves the row as it is."
         ),
         create(function.put, put, "Remembers that a blob was put again."),
         create(function.deletion, deletion, "Refuses to delete a blob that something refers to."),
