@@ -20,7 +20,7 @@ BEGIN
 END
 $jam$;
 
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- From here on the lock is the transaction's: nothing of it outlives an error.
 DO $jam$

@@ -19,7 +19,7 @@ BEGIN
 END
 $jam$;
 
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- From here on the lock is the transaction's: nothing of it outlives an error.
 DO $jam$
@@ -43,13 +43,13 @@ WITH policy AS MATERIALIZED (
   WHERE p.retention_days > 0
 ), dying_reports AS MATERIALIZED (
   SELECT r.id, r.package_id, r.service_id, r.refine_output_hash, r.refine_output_compact, r.traces, r.created_at,
-    pg_catalog.pg_column_size(r.id)
-      + pg_catalog.pg_column_size(r.package_id)
-      + pg_catalog.pg_column_size(r.service_id)
-      + pg_catalog.pg_column_size(r.refine_output_hash)
+    coalesce(pg_catalog.pg_column_size(r.id), 0)
+      + coalesce(pg_catalog.pg_column_size(r.package_id), 0)
+      + coalesce(pg_catalog.pg_column_size(r.service_id), 0)
+      + coalesce(pg_catalog.pg_column_size(r.refine_output_hash), 0)
       + coalesce(pg_catalog.pg_column_size(r.refine_output_compact), 0)
       + coalesce(pg_catalog.pg_column_size(r.traces), 0)
-      + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
+      + coalesce(pg_catalog.pg_column_size(r.created_at), 0) AS stored_bytes
   FROM public.jam_work_reports AS r, policy AS w
   WHERE r.created_at < w.reports_cutoff
     AND r.created_at > '-infinity'
@@ -57,26 +57,26 @@ WITH policy AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM public.jam_attestations AS x WHERE x.report_id = r.id AND x.created_at >= w.reports_cutoff)
 ), dying_attestations AS MATERIALIZED (
   SELECT x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
-    pg_catalog.pg_column_size(x.report_id)
-      + pg_catalog.pg_column_size(x.worker_id)
+    coalesce(pg_catalog.pg_column_size(x.report_id), 0)
+      + coalesce(pg_catalog.pg_column_size(x.worker_id), 0)
       + coalesce(pg_catalog.pg_column_size(x.signature), 0)
-      + pg_catalog.pg_column_size(x.weight)
-      + pg_catalog.pg_column_size(x.created_at)
+      + coalesce(pg_catalog.pg_column_size(x.weight), 0)
+      + coalesce(pg_catalog.pg_column_size(x.created_at), 0)
       + coalesce(pg_catalog.pg_column_size(x.engine), 0)
       + coalesce(pg_catalog.pg_column_size(x.engine_version), 0) AS stored_bytes
   FROM public.jam_attestations AS x
   JOIN dying_reports AS r ON x.report_id = r.id
 ), dying_packages AS MATERIALIZED (
   SELECT r.id, r.service_id, r.created_by, r.nonce, r.expiry, r.signature, r.preimage_hashes, r.status, r.created_at,
-    pg_catalog.pg_column_size(r.id)
-      + pg_catalog.pg_column_size(r.service_id)
-      + pg_catalog.pg_column_size(r.created_by)
-      + pg_catalog.pg_column_size(r.nonce)
+    coalesce(pg_catalog.pg_column_size(r.id), 0)
+      + coalesce(pg_catalog.pg_column_size(r.service_id), 0)
+      + coalesce(pg_catalog.pg_column_size(r.created_by), 0)
+      + coalesce(pg_catalog.pg_column_size(r.nonce), 0)
       + coalesce(pg_catalog.pg_column_size(r.expiry), 0)
       + coalesce(pg_catalog.pg_column_size(r.signature), 0)
-      + pg_catalog.pg_column_size(r.preimage_hashes)
-      + pg_catalog.pg_column_size(r.status)
-      + pg_catalog.pg_column_size(r.created_at) AS stored_bytes
+      + coalesce(pg_catalog.pg_column_size(r.preimage_hashes), 0)
+      + coalesce(pg_catalog.pg_column_size(r.status), 0)
+      + coalesce(pg_catalog.pg_column_size(r.created_at), 0) AS stored_bytes
   FROM public.jam_work_packages AS r, policy AS w
   WHERE r.created_at < w.packages_cutoff
     AND r.created_at > '-infinity'
@@ -84,13 +84,13 @@ WITH policy AS MATERIALIZED (
     AND NOT EXISTS (SELECT FROM public.jam_work_reports AS c WHERE c.package_id = r.id AND NOT EXISTS (SELECT FROM dying_reports AS d WHERE d.id = c.id))
 ), dying_items AS MATERIALIZED (
   SELECT x.id, x.package_id, x.kind, x.params_hash, x.preimage_hashes, x.max_fee, x.memo,
-    pg_catalog.pg_column_size(x.id)
-      + pg_catalog.pg_column_size(x.package_id)
-      + pg_catalog.pg_column_size(x.kind)
-      + pg_catalog.pg_column_size(x.params_hash)
-      + pg_catalog.pg_column_size(x.preimage_hashes)
-      + pg_catalog.pg_column_size(x.max_fee)
-      + pg_catalog.pg_column_size(x.memo) AS stored_bytes
+    coalesce(pg_catalog.pg_column_size(x.id), 0)
+      + coalesce(pg_catalog.pg_column_size(x.package_id), 0)
+      + coalesce(pg_catalog.pg_column_size(x.kind), 0)
+      + coalesce(pg_catalog.pg_column_size(x.params_hash), 0)
+      + coalesce(pg_catalog.pg_column_size(x.preimage_hashes), 0)
+      + coalesce(pg_catalog.pg_column_size(x.max_fee), 0)
+      + coalesce(pg_catalog.pg_column_size(x.memo), 0) AS stored_bytes
   FROM public.jam_work_items AS x
   JOIN dying_packages AS r ON x.package_id = r.id
 ), changes AS MATERIALIZED (
@@ -407,11 +407,11 @@ BEGIN
         run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version
       )
       SELECT run_id,
-        pg_catalog.pg_column_size(g.report_id)
-          + pg_catalog.pg_column_size(g.worker_id)
+        coalesce(pg_catalog.pg_column_size(g.report_id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.worker_id), 0)
           + coalesce(pg_catalog.pg_column_size(g.signature), 0)
-          + pg_catalog.pg_column_size(g.weight)
-          + pg_catalog.pg_column_size(g.created_at)
+          + coalesce(pg_catalog.pg_column_size(g.weight), 0)
+          + coalesce(pg_catalog.pg_column_size(g.created_at), 0)
           + coalesce(pg_catalog.pg_column_size(g.engine), 0)
           + coalesce(pg_catalog.pg_column_size(g.engine_version), 0),
         g.other_columns, g.report_id, g.worker_id, g.signature, g.weight, g.created_at, g.engine, g.engine_version
@@ -431,13 +431,13 @@ BEGIN
         run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at
       )
       SELECT run_id,
-        pg_catalog.pg_column_size(g.id)
-          + pg_catalog.pg_column_size(g.package_id)
-          + pg_catalog.pg_column_size(g.service_id)
-          + pg_catalog.pg_column_size(g.refine_output_hash)
+        coalesce(pg_catalog.pg_column_size(g.id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.package_id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.service_id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.refine_output_hash), 0)
           + coalesce(pg_catalog.pg_column_size(g.refine_output_compact), 0)
           + coalesce(pg_catalog.pg_column_size(g.traces), 0)
-          + pg_catalog.pg_column_size(g.created_at),
+          + coalesce(pg_catalog.pg_column_size(g.created_at), 0),
         g.other_columns, g.id, g.package_id, g.service_id, g.refine_output_hash, g.refine_output_compact, g.traces, g.created_at
       FROM gone AS g
       RETURNING row_bytes AS bytes
@@ -573,13 +573,13 @@ BEGIN
         run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo
       )
       SELECT run_id,
-        pg_catalog.pg_column_size(g.id)
-          + pg_catalog.pg_column_size(g.package_id)
-          + pg_catalog.pg_column_size(g.kind)
-          + pg_catalog.pg_column_size(g.params_hash)
-          + pg_catalog.pg_column_size(g.preimage_hashes)
-          + pg_catalog.pg_column_size(g.max_fee)
-          + pg_catalog.pg_column_size(g.memo),
+        coalesce(pg_catalog.pg_column_size(g.id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.package_id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.kind), 0)
+          + coalesce(pg_catalog.pg_column_size(g.params_hash), 0)
+          + coalesce(pg_catalog.pg_column_size(g.preimage_hashes), 0)
+          + coalesce(pg_catalog.pg_column_size(g.max_fee), 0)
+          + coalesce(pg_catalog.pg_column_size(g.memo), 0),
         g.other_columns, g.id, g.package_id, g.kind, g.params_hash, g.preimage_hashes, g.max_fee, g.memo
       FROM gone AS g
       RETURNING row_bytes AS bytes
@@ -597,15 +597,15 @@ BEGIN
         run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at
       )
       SELECT run_id,
-        pg_catalog.pg_column_size(g.id)
-          + pg_catalog.pg_column_size(g.service_id)
-          + pg_catalog.pg_column_size(g.created_by)
-          + pg_catalog.pg_column_size(g.nonce)
+        coalesce(pg_catalog.pg_column_size(g.id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.service_id), 0)
+          + coalesce(pg_catalog.pg_column_size(g.created_by), 0)
+          + coalesce(pg_catalog.pg_column_size(g.nonce), 0)
           + coalesce(pg_catalog.pg_column_size(g.expiry), 0)
           + coalesce(pg_catalog.pg_column_size(g.signature), 0)
-          + pg_catalog.pg_column_size(g.preimage_hashes)
-          + pg_catalog.pg_column_size(g.status)
-          + pg_catalog.pg_column_size(g.created_at),
+          + coalesce(pg_catalog.pg_column_size(g.preimage_hashes), 0)
+          + coalesce(pg_catalog.pg_column_size(g.status), 0)
+          + coalesce(pg_catalog.pg_column_size(g.created_at), 0),
         g.other_columns, g.id, g.service_id, g.created_by, g.nonce, g.expiry, g.signature, g.preimage_hashes, g.status, g.created_at
       FROM gone AS g
       RETURNING row_bytes AS bytes
@@ -1245,7 +1245,7 @@ BEGIN
     CALL public.jam_cleanup_next_transaction();
     RAISE EXCEPTION 'cleanup run % %: %', run_id, status, finished.error
       USING ERRCODE = coalesce(problem_state, 'object_not_in_prerequisite_state'),
-        HINT = CASE WHEN status = 'refused' THEN 'A trigger: Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts. A share that is meant to be so large: raise max_delete_fraction in public.jam_retention_policy. ' ELSE '' END
+        HINT = CASE WHEN status = 'refused' THEN 'A trigger: Apply 050_triggers.sql, ALTER TABLE ... ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts. A share that is meant to be so large: raise max_delete_fraction in public.jam_retention_policy. ' ELSE '' END
           || 'The run is recorded in public.jam_cleanup_runs.';
   END IF;
 END

@@ -6,7 +6,7 @@
 --     upload:   begin, COMMIT, write the object, complete;
 --     deletion: claim, COMMIT, delete the object, done or failed.
 --   An object is named like its hash. If the store was ever asked to delete that object, the next upload of the hash
---   gets another name (hash.1, hash.2, …): a request that seemed lost may still be carried out.
+--   gets another name (hash.1, hash.2, ...): a request that seemed lost may still be carried out.
 --   Functions with enable_seqscan = off look rows up by key: a session keeps their plans, however much a table grows.
 -- locks:
 --   none on tables
@@ -25,7 +25,7 @@ BEGIN
 END
 $jam$;
 
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- From here on the lock is the transaction's: nothing of it outlives an error.
 DO $jam$

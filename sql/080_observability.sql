@@ -20,7 +20,7 @@ BEGIN
 END
 $jam$;
 
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- From here on the lock is the transaction's: nothing of it outlives an error.
 DO $jam$
@@ -89,7 +89,7 @@ SELECT 'triggers'::text AS check_name,
   coalesce(pg_catalog.bool_and(t.state = 'enabled'), true) AS ok,
   coalesce(pg_catalog.string_agg(pg_catalog.format('%s on %s is %s', t.trigger_name, t.table_name, t.state), '; ')
     FILTER (WHERE t.state <> 'enabled'), 'all present and enabled') AS detail,
-  'Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts.'::text AS remedy
+  'Apply 050_triggers.sql, ALTER TABLE ... ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts.'::text AS remedy
 FROM public.jam_counting_triggers AS t
 UNION ALL
 SELECT 'indexes',
@@ -115,9 +115,10 @@ SELECT 'last success',
     || CASE WHEN l.overdue_at > pg_catalog.now() OR NOT l.is_expected THEN '' ELSE ', overdue since ' || l.overdue_at::text END,
   'Look at the latest rows of public.jam_cleanup_runs and at the scheduler.'
 FROM (
-  SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
-    coalesce(s.finished_at, p.installed_at) + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
-  FROM public.jam_retention_policy AS p
+  SELECT s.started_at, s.finished_at, coalesce(p.retention_days > 0, true) AS is_expected,
+    coalesce(s.finished_at, p.installed_at, 'epoch') + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
+  FROM (SELECT) AS always
+  LEFT JOIN public.jam_retention_policy AS p ON true
   LEFT JOIN LATERAL (
     SELECT e.started_at, e.finished_at
     FROM (
@@ -157,11 +158,18 @@ SELECT 'object deletions',
 FROM backlog AS b WHERE b.queue = 'object deletions'
 UNION ALL
 SELECT 'policy',
-  p.retention_days > 0,
-  CASE WHEN p.retention_days > 0 THEN 'keeps ' || p.retention_days || ' days' ELSE 'the cleanup is disabled' END
-    || CASE WHEN p.dry_run THEN ', dry run only' ELSE '' END,
-  'UPDATE the policy row: retention_days.'
-FROM public.jam_retention_policy AS p;
+  coalesce(p.retention_days > 0, false),
+  CASE
+    WHEN p.retention_days IS NULL THEN 'the policy has no row: every cleanup fails'
+    WHEN p.retention_days > 0 THEN 'keeps ' || p.retention_days || ' days'
+    ELSE 'the cleanup is disabled'
+  END || CASE WHEN p.dry_run THEN ', dry run only' ELSE '' END,
+  CASE
+    WHEN p.retention_days IS NULL THEN 'INSERT INTO public.jam_retention_policy DEFAULT VALUES, then set what it said before.'
+    ELSE 'UPDATE the policy row: retention_days.'
+  END
+FROM (SELECT) AS always
+LEFT JOIN public.jam_retention_policy AS p ON true;
 COMMENT ON VIEW public.jam_health IS 'Checks that an operator wants to see green, each with what to do when it is not.';
 
 CREATE OR REPLACE VIEW public.jam_metrics AS
@@ -199,9 +207,10 @@ CROSS JOIN LATERAL (VALUES
 UNION ALL
 SELECT m.name, m.type, m.help, m.labels, m.value
 FROM (
-  SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
-    coalesce(s.finished_at, p.installed_at) + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
-  FROM public.jam_retention_policy AS p
+  SELECT s.started_at, s.finished_at, coalesce(p.retention_days > 0, true) AS is_expected,
+    coalesce(s.finished_at, p.installed_at, 'epoch') + 2 * coalesce(nullif(pg_catalog.current_setting('jam_retention.cleanup_interval', true), '')::interval, interval '1 day') + interval '1 minute' AS overdue_at
+  FROM (SELECT) AS always
+  LEFT JOIN public.jam_retention_policy AS p ON true
   LEFT JOIN LATERAL (
     SELECT e.started_at, e.finished_at
     FROM (

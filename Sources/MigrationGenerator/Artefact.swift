@@ -49,12 +49,12 @@ struct Artefact {
       header += lintException.reason.map(Self.commentLine)
       header.append("-- squawk-ignore-file \(lintException.rules.joined(separator: ", "))")
     }
-    let statements = Self.serialised(body, isTransactional: isTransactional, lock: installerLock)
+    let statements = serialised(lock: installerLock)
     return MigrationFile(path: path, text: header.joined(separator: "\n") + "\n\n" + statements.text + "\n")
   }
 
   /// The statements under the installers' lock.
-  private static func serialised(_ body: SQL, isTransactional: Bool, lock: Int64) -> SQL {
+  private func serialised(lock: Int64) -> SQL {
     let acquire: SQL = """
       BEGIN
         WHILE NOT pg_catalog.pg_try_advisory_lock(\(lock)) LOOP
@@ -74,10 +74,12 @@ struct Artefact {
         PERFORM pg_catalog.pg_advisory_unlock(\(lock));
       END
       """
+    // Above it counts could not be folded, nor anything be seen that was committed since. Released files stay as they are.
+    let begin: SQL = kind == .repeatable ? "BEGIN ISOLATION LEVEL READ COMMITTED;" : "BEGIN;"
     let lines: SQL =
       isTransactional
       ? """
-      BEGIN;
+      \(begin)
 
       -- From here on the lock is the transaction's: nothing of it outlives an error.
       DO \(handOver.dollarQuoted());

@@ -10,11 +10,8 @@ extension Table {
   /// What the columns of a row take on disk, a line for each.
   func storedBytes(of alias: SQL) -> SQL {
     .joined(
-      columns.map { column in
-        column.isNullable
-          ? "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier(column.name))), 0)"
-          : "pg_catalog.pg_column_size(\(alias).\(Identifier(column.name)))"
-      },
+      // An adopted column may be NULL where the model says that it is not.
+      columns.map { "coalesce(pg_catalog.pg_column_size(\(alias).\(Identifier($0.name))), 0)" },
       separator: "\n  + "
     )
   }

@@ -43,7 +43,9 @@ public struct Migration: Equatable, Sendable {
     if isTransactional {
       // The first and the last: a name with line ends in it may hold such a line too.
       var script = lines
-      if let begin = script.firstIndex(of: "BEGIN;") { script.remove(at: begin) }
+      if let begin = script.firstIndex(where: { ["BEGIN;", "BEGIN ISOLATION LEVEL READ COMMITTED;"].contains($0) }) {
+        script.remove(at: begin)
+      }
       if let commit = script.lastIndex(of: "COMMIT;") { script.remove(at: commit) }
       scripts = [script.joined(separator: "\n")]
     } else {

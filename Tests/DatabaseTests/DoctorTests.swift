@@ -20,6 +20,21 @@ import Testing
     #expect(try failures(database) == [])
   }
 
+  @Test("Without a policy no cleanup can run, and every check that is about one says so")
+  func missingPolicy() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    try database.connection.execute("DELETE FROM jam_retention_policy")
+    let found = try failures(database)
+    #expect(found.map(\.name) == ["last success", "policy"])
+    #expect(found.last?.detail == "the policy has no row: every cleanup fails")
+    #expect(found.last?.remedy.contains("INSERT INTO public.jam_retention_policy DEFAULT VALUES") == true)
+    // The alert of a cleanup that is overdue has something to go by.
+    #expect(try database.retention.metrics().contains(/jam_cleanup_overdue_timestamp_seconds \d/))
+    try database.connection.execute("INSERT INTO jam_retention_policy DEFAULT VALUES")
+    #expect(try failures(database) == [])
+  }
+
   @Test(
     "Each thing that can break fails its own check, with what and how",
     arguments: [

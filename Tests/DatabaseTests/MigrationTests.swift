@@ -41,6 +41,49 @@ import Testing
     try database.migrateWithPsql()
   }
 
+  @Test(
+    "What the application had before stays when the retention goes, under the very names that the retention uses, too"
+  )
+  func uninstallKeepsWhatWasThere() throws {
+    let database = try TestDatabase()
+    let files = MigrationGenerator.files(for: database.model)
+    let tables = try #require(files.first { $0.path == "010_tables.sql" })
+    try database.connection.execute("\(raw: tables.text)")
+    try database.connection.execute(
+      """
+      CREATE INDEX ON jam_work_items (package_id); CREATE INDEX ON jam_work_reports (package_id);
+      CREATE INDEX ON jam_work_reports (service_id); CREATE INDEX ON jam_work_packages (service_id);
+      ALTER TABLE jam_preimages ADD CHECK (refcount >= 0)
+      """
+    )
+    let before: SQL = """
+      SELECT string_agg(o.name, ' ' ORDER BY o.name) AS names
+      FROM (
+        SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid::regclass::text LIKE 'jam%'
+        UNION ALL
+        SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace
+      ) AS o (name)
+      """
+    let names = try database.connection.query(before).first?.string("names")
+    #expect(names?.contains("jam_preimages_refcount_check") == true && names?.contains("service_id_idx") == true)
+    _ = try database.migrate()
+    let uninstall = try #require(files.first { $0.path == "uninstall/uninstall.sql" })
+    try database.connection.execute("\(raw: uninstall.text)")
+    #expect(try database.connection.query(before).first?.string("names") == names)
+  }
+
+  @Test("The retention's own constraint goes with it")
+  func uninstallDropsItsConstraint() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    let constraints: SQL = "SELECT count(*) FROM pg_constraint WHERE conname = 'jam_preimages_refcount_check'"
+    #expect(try database.int(constraints) == 1)
+    let files = MigrationGenerator.files(for: database.model)
+    let uninstall = try #require(files.first { $0.path == "uninstall/uninstall.sql" })
+    try database.connection.execute("\(raw: uninstall.text)")
+    #expect(try database.int(constraints) == 0)
+  }
+
   @Test("The runner migrates whatever the default isolation is, and leaves it as it was")
   func otherIsolation() throws {
     let database = try TestDatabase()
@@ -48,6 +91,20 @@ import Testing
     _ = try database.migrate()
     let row = try database.connection.query("SHOW default_transaction_isolation").first
     #expect(row?["default_transaction_isolation"] == "serializable")
+  }
+
+  @Test("psql applies the files whatever the default isolation is, to rows that have to be counted, too")
+  func otherIsolationWithPsql() throws {
+    let database = try TestDatabase()
+    try database.createTables()
+    try database.connection.execute(
+      """
+      DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = serializable', current_database()); END $$;
+      INSERT INTO jam_preimages (hash, size, refcount) VALUES (repeat('a', 64), 1, 7)
+      """
+    )
+    try database.migrateWithPsql()
+    #expect(try database.int("SELECT refcount FROM jam_preimages") == 0)
   }
 
   @Test("A failing file leaves nothing behind; those before it stay recorded")

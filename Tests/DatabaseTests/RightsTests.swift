@@ -1,5 +1,7 @@
 import Foundation
 import MigrationGenerator
+import NIOCore
+import ObjectStore
 import Postgres
 import RetentionModel
 import SafeSQL
@@ -73,6 +75,54 @@ import Testing
       try database.connection.execute("RESET ROLE")
       #expect(try database.refcount(hash(1)) == 2 && database.refcount(hash(2)) == 1)
     }
+  }
+
+  @Test(
+    "The application puts blobs with the program, into their rows and into the object store, and looks where they are"
+  )
+  func puts() async throws {
+    let database = try TestDatabase(.immediate)
+    _ = try database.migrate()
+    // As a careful administrator has it: then a view's functions are nobody's by default, either.
+    try database.connection.execute("REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC")
+    try apply("optional/roles.sql", to: database)
+    try database.retention.setPolicy("offload_threshold_bytes", to: "10")
+    try await withDirectoryStore { objects in
+      let store = database.blobStore(objects, options: "options='-c role=jam_application'")
+      for (text, storageClass) in [("short", "db"), ("longer than the threshold", "s3")] {
+        let content = ObjectContent(ByteBuffer(string: text))
+        for wasThere in [false, true] {
+          let put = try await store.put(content, mediaType: "", uploader: "", usesObjectStore: true)
+          #expect(put.wasThere == wasThere && put.storageClass == storageClass)
+        }
+      }
+    }
+    try database.connection.execute("SET ROLE jam_reader")
+    let reader = database.retention
+    #expect(try reader.metrics().contains("jam_reference_ledger_entries") && reader.verify().rows.isEmpty)
+    #expect(try reader.health().rows.allSatisfy { try $0.bool("ok") })
+    #expect(try database.int("SELECT count(*) FROM jam_references") == 0)
+    try database.connection.execute("RESET ROLE")
+    try apply("uninstall/roles.sql", to: database)
+  }
+
+  @Test("Who installs without being a superuser takes the roles back, whatever else is in the schema")
+  func othersObjects() throws {
+    let database = try TestDatabase(.immediate)
+    try database.connection.execute(
+      """
+      CREATE TABLE others (); CREATE FUNCTION others() RETURNS integer LANGUAGE sql RETURN 1;
+      REVOKE ALL ON FUNCTION others FROM PUBLIC;
+      CREATE ROLE jam_installer CREATEROLE;
+      GRANT ALL ON SCHEMA public TO jam_installer WITH GRANT OPTION;
+      SET ROLE jam_installer
+      """
+    )
+    _ = try database.migrate()
+    try apply("optional/roles.sql", to: database)
+    try apply("uninstall/roles.sql", to: database)
+    #expect(try database.int("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'jam%'") == 1)
+    try database.connection.execute("RESET ROLE; DROP OWNED BY jam_installer CASCADE; DROP ROLE jam_installer")
   }
 
   @Test("An operator moves blobs into the object store, out of it, and sweeps")

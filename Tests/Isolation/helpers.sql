@@ -48,7 +48,7 @@ CREATE TABLE files (name text PRIMARY KEY, content text NOT NULL);
 CREATE PROCEDURE apply(name text) LANGUAGE plpgsql AS $$
 BEGIN
   EXECUTE (
-    SELECT regexp_replace(f.content, '^.*\nBEGIN;\n|  PERFORM pg_catalog.pg_advisory_unlock\(\d+\);\n|\nCOMMIT;\s*$', '', 'g')
+    SELECT regexp_replace(f.content, '^.*\nBEGIN( ISOLATION LEVEL READ COMMITTED)?;\n|  PERFORM pg_catalog.pg_advisory_unlock\(\d+\);\n|\nCOMMIT;\s*$', '', 'g')
     FROM files AS f
     WHERE f.name = apply.name
   );

@@ -21,7 +21,7 @@ BEGIN
 END
 $jam$;
 
-BEGIN;
+BEGIN ISOLATION LEVEL READ COMMITTED;
 
 -- From here on the lock is the transaction's: nothing of it outlives an error.
 DO $jam$
@@ -65,9 +65,12 @@ GRANT EXECUTE ON FUNCTION
   public.jam_touch_preimages,
   public.jam_blob_upload_begin,
   public.jam_blob_upload_complete,
-  public.jam_blob_upload_abort
+  public.jam_blob_upload_abort,
+  public.jam_blob_object_key
 TO jam_application;
 GRANT SELECT ON public.jam_blob_locations TO jam_application;
+-- From which size on a blob goes into the object store.
+GRANT SELECT (offload_threshold_bytes) ON public.jam_retention_policy TO jam_application;
 
 GRANT SELECT ON
   public.jam_references,
@@ -92,7 +95,10 @@ TO jam_reader;
 GRANT EXECUTE ON FUNCTION
   public.jam_cleanup_preview,
   public.jam_verify_refcounts,
-  public.jam_referrers
+  public.jam_referrers,
+  public.jam_backlog,
+  public.jam_scan_hashes,
+  public.jam_blob_object_key
 TO jam_reader;
 
 GRANT jam_reader TO jam_operator;

@@ -13,7 +13,7 @@ extension RetentionSchema {
         "  upload:   begin, COMMIT, write the object, complete;",
         "  deletion: claim, COMMIT, delete the object, done or failed.",
         "An object is named like its hash. If the store was ever asked to delete that object, the next upload of the hash",
-        "gets another name (hash.1, hash.2, …): a request that seemed lost may still be carried out.",
+        "gets another name (hash.1, hash.2, ...): a request that seemed lost may still be carried out.",
         looksUpByKeyNote,
       ],
       locks: ["none on tables", locksOfViews],

@@ -8,6 +8,8 @@ extension RetentionSchema {
     var columns: SQL
     var condition: SQL?
     var purpose: String
+    /// Whether the application may have had it before, under the name that PostgreSQL would choose, too.
+    var isOfForeignKey = false
   }
 
   /// The indexes that a cleanup needs, and the child side of every foreign key.
@@ -49,7 +51,8 @@ extension RetentionSchema {
             table: table.name,
             name: names.identifier(of: table.name, "\(foreignKey.columns.joined(separator: "_"))_idx"),
             columns: .joined(foreignKey.columns.map { "\(Identifier($0))" }, separator: ", "),
-            purpose: "Foreign key to \(foreignKey.parent): without it every deletion there reads this whole table."
+            purpose: "Foreign key to \(foreignKey.parent): without it every deletion there reads this whole table.",
+            isOfForeignKey: true
           )
         )
       }

@@ -110,14 +110,15 @@ extension RetentionSchema {
   }
 
   /// The one rule of success: a run that has completed, and that deletes unless the policy makes every run a dry run. It is
-  /// overdue when there was none for two intervals and a minute, since the installation where there is none at all.
+  /// overdue when there was none for two intervals and a minute, since the installation where there is none at all. Without a policy no cleanup can run, and it is overdue all the same.
   private var lastSuccess: SQL {
     let interval: SQL =
       "coalesce(nullif(pg_catalog.current_setting(\(literal: CleanupInterval.setting), true), '')::interval, interval '1 day')"
     return """
-      SELECT s.started_at, s.finished_at, p.retention_days > 0 AS is_expected,
-        coalesce(s.finished_at, p.installed_at) + 2 * \(interval) + interval '1 minute' AS overdue_at
-      FROM \(policy) AS p
+      SELECT s.started_at, s.finished_at, coalesce(p.retention_days > 0, true) AS is_expected,
+        coalesce(s.finished_at, p.installed_at, 'epoch') + 2 * \(interval) + interval '1 minute' AS overdue_at
+      FROM (SELECT) AS always
+      LEFT JOIN \(policy) AS p ON true
       LEFT JOIN LATERAL (
         SELECT e.started_at, e.finished_at
         FROM (
@@ -380,7 +381,7 @@ extension RetentionSchema {
 
   /// What to do about a counting trigger that is not enabled.
   var triggersRemedy: String {
-    "Apply 050_triggers.sql, ALTER TABLE … ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts."
+    "Apply 050_triggers.sql, ALTER TABLE ... ENABLE TRIGGER or DROP SUBSCRIPTION; then repair the counts."
   }
 
   private var healthView: SQL {
@@ -438,11 +439,18 @@ extension RetentionSchema {
       FROM backlog AS b WHERE b.queue = 'object deletions'
       UNION ALL
       SELECT 'policy',
-        p.retention_days > 0,
-        CASE WHEN p.retention_days > 0 THEN 'keeps ' || p.retention_days || ' days' ELSE 'the cleanup is disabled' END
-          || CASE WHEN p.dry_run THEN ', dry run only' ELSE '' END,
-        'UPDATE the policy row: retention_days.'
-      FROM \(policy) AS p;
+        coalesce(p.retention_days > 0, false),
+        CASE
+          WHEN p.retention_days IS NULL THEN 'the policy has no row: every cleanup fails'
+          WHEN p.retention_days > 0 THEN 'keeps ' || p.retention_days || ' days'
+          ELSE 'the cleanup is disabled'
+        END || CASE WHEN p.dry_run THEN ', dry run only' ELSE '' END,
+        CASE
+          WHEN p.retention_days IS NULL THEN \(literal: "INSERT INTO \(policy.quoted) DEFAULT VALUES, then set what it said before.")
+          ELSE 'UPDATE the policy row: retention_days.'
+        END
+      FROM (SELECT) AS always
+      LEFT JOIN \(policy) AS p ON true;
       COMMENT ON VIEW \(health) IS 'Checks that an operator wants to see green, each with what to do when it is not.';
       """
   }

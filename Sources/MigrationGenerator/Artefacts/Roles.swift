@@ -34,6 +34,11 @@ extension RetentionSchema {
     ].map { name -> SQL in "\(name)" }
     let questions = ["cleanup_preview", "verify_refcounts", "referrers"].map { name -> SQL in "\(names.qualified(name))"
     }
+    // A view asks for its caller's right to the functions in it, which everybody has only by default.
+    let viewFunctions = [backlog, names.qualified("scan_hashes"), names.qualified("blob_object_key")].map {
+      name -> SQL in
+      "\(name)"
+    }
     let steps =
       ["cleanup_start", "cleanup_hold", "cleanup_fold", "cleanup_finish"].map { names.qualified($0) }
       + (model.classes.map(\.name) + [blobs.plural, purge]).map { names.qualified("cleanup_\($0)_batch") }
@@ -68,15 +73,17 @@ extension RetentionSchema {
           \(SQL.joined(model.tables.map { "\(names.table($0.name))" }))
         TO \(application);
         GRANT EXECUTE ON FUNCTION
-          \(SQL.joined((["touch_\(blobs.plural)"] + uploadFunctionNames).map { "\(names.qualified($0))" }))
+          \(SQL.joined((["touch_\(blobs.plural)"] + uploadFunctionNames + ["blob_object_key"]).map { "\(names.qualified($0))" }))
         TO \(application);
         GRANT SELECT ON \(locations) TO \(application);
+        -- From which size on a blob goes into the object store.
+        GRANT SELECT (offload_threshold_bytes) ON \(policy) TO \(application);
 
         GRANT SELECT ON
           \(SQL.joined(readable))
         TO \(reader);
         GRANT EXECUTE ON FUNCTION
-          \(SQL.joined(questions))
+          \(SQL.joined(questions + viewFunctions))
         TO \(reader);
 
         GRANT \(reader) TO \(`operator`);
@@ -96,31 +103,48 @@ extension RetentionSchema {
   /// `uninstall/roles.sql`: takes back what `optional/roles.sql` has given.
   func revokedGrants() -> Artefact {
     let (application, reader, `operator`) = roles
-    let drops = [`operator`, reader, application].map { role -> SQL in
-      """
-      IF EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = \(literal: role.name)) THEN
-        REVOKE ALL ON ALL TABLES IN SCHEMA \(names.schema) FROM \(role);
-        REVOKE ALL ON ALL ROUTINES IN SCHEMA \(names.schema) FROM \(role);
-        REVOKE ALL ON SCHEMA \(names.schema) FROM \(role);
-        BEGIN
-          DROP ROLE \(role);
-        EXCEPTION WHEN dependent_objects_still_exist THEN
-          RAISE NOTICE 'role % stays: it has rights elsewhere', \(literal: role.name);
-        END;
-      END IF;
-      """
-    }
+    let given = [`operator`, reader, application].map { role -> SQL in "\(literal: role.name)" }
+    let schema: SQL = "\(literal: names.schema.name)"
     let body: SQL = """
+      DECLARE
+        role_name name;
+        statement text;
       BEGIN
-        \(SQL.joined(drops, separator: "\n"))
+        FOREACH role_name IN ARRAY ARRAY[\(SQL.joined(given, separator: ", "))]::name[] LOOP
+          CONTINUE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r WHERE r.rolname = role_name);
+          FOR statement IN
+            -- Who may not give rights to an object cannot take them back: REVOKE would fail.
+            SELECT pg_catalog.format('REVOKE ALL ON TABLE %s FROM %I', c.oid::pg_catalog.regclass, role_name)
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+            WHERE n.nspname = \(schema) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+              AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+            UNION ALL
+            SELECT pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM %I', f.oid::pg_catalog.regprocedure, role_name)
+            FROM pg_catalog.pg_proc AS f
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
+            WHERE n.nspname = \(schema) AND pg_catalog.pg_has_role(f.proowner, 'USAGE')
+            UNION ALL
+            SELECT pg_catalog.format('REVOKE ALL ON SCHEMA %I FROM %I', n.nspname, role_name)
+            FROM pg_catalog.pg_namespace AS n
+            WHERE n.nspname = \(schema) AND pg_catalog.has_schema_privilege(n.oid, 'USAGE WITH GRANT OPTION')
+          LOOP
+            EXECUTE statement;
+          END LOOP;
+          BEGIN
+            EXECUTE pg_catalog.format('DROP ROLE %I', role_name);
+          EXCEPTION WHEN dependent_objects_still_exist THEN
+            RAISE NOTICE 'role % stays: it has rights elsewhere', role_name;
+          END;
+        END LOOP;
       END
       """
     return Artefact(
       path: "uninstall/roles.sql",
       kind: .repeatable,
       purpose: [
-        "Takes back all that the roles of optional/roles.sql may do in this schema, what others have granted to them too, and",
-        "drops those of them that have no rights elsewhere.",
+        "Takes back all that the roles of optional/roles.sql may do in this schema with what the installer owns, whoever has",
+        "granted it, and drops those of them that have no rights elsewhere.",
       ],
       locks: ["none on tables"],
       body: "DO \(body.dollarQuoted());"

@@ -30,8 +30,9 @@ extension RetentionSchema {
       path: "uninstall/uninstall.sql",
       kind: .repeatable,
       purpose: [
-        "Removes everything that the retention has added; the application's tables and their rows stay. refcount keeps",
-        "its last values and is nobody's from then on.",
+        "Removes everything that the retention has added; the application's tables and their rows stay, and so do the indexes",
+        "of their foreign keys, which may be older than the retention. refcount keeps its last values and is nobody's from",
+        "then on.",
       ],
       locks: ["ACCESS EXCLUSIVE on each counted table until COMMIT"],
       lintException: .init(
@@ -63,15 +64,31 @@ extension RetentionSchema {
           + functions.filter { $0 != "cleanup_finish" }.map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
           + views.suffix(2).map { "DROP VIEW IF EXISTS \(names.qualified($0));" }
           + ["scan_hashes", "blob_object_key"].map { "DROP FUNCTION IF EXISTS \(names.qualified($0));" }
-          + [
-            "ALTER TABLE IF EXISTS \(blobTable) DROP CONSTRAINT IF EXISTS \(names.identifier(of: blobs.table, "refcount_check"));"
-          ]
-          + indexList.map { "DROP INDEX IF EXISTS \(QualifiedName(names.schema, $0.name));" }
+          + [dropRefcountCheck]
+          + indexList.filter { !$0.isOfForeignKey }
+          .map { "DROP INDEX IF EXISTS \(QualifiedName(names.schema, $0.name));" }
           + retentionTableNames.map { "DROP TABLE IF EXISTS \(names.qualified($0));" }
           + [adjustments, archiveEntries].map { "DROP SEQUENCE IF EXISTS \($0);" },
         separator: "\n"
       )
     )
+  }
+
+  /// The application may have a constraint of this name, which 050 has left alone. The retention's is never validated.
+  private var dropRefcountCheck: SQL {
+    let constraint = names.identifier(of: blobs.table, "refcount_check")
+    let body: SQL = """
+      BEGIN
+        IF EXISTS (
+          SELECT FROM pg_catalog.pg_constraint AS c
+          WHERE c.conrelid = pg_catalog.to_regclass(\(literal(blobTable))) AND c.conname = \(literal: constraint.name)
+            AND NOT c.convalidated
+        ) THEN
+          ALTER TABLE \(blobTable) DROP CONSTRAINT \(constraint);
+        END IF;
+      END
+      """
+    return "DO \(body.dollarQuoted());"
   }
 
   /// Objects whose names only the retention knows. After another installation their blobs would be looked for elsewhere.
