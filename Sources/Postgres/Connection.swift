@@ -58,6 +58,13 @@ public final class Connection: Sendable {
     nonisolated(unsafe) let canceller = PQgetCancel(opened)
     cancellation = Mutex(canceller)
     connection = Mutex(opened)
+    do {
+      // Who reads a result must not depend on how a role likes its dates; in which order it writes them stays its own.
+      try execute("SET datestyle = ISO; SET intervalstyle = postgres")
+    } catch {
+      close()
+      throw error
+    }
   }
 
   deinit {

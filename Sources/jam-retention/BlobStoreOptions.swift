@@ -32,7 +32,10 @@ struct BlobStoreOptions: ParsableArguments {
   var profile: String?
 
   var flags: [ConfigurationFlag] {
-    [
+    // Keys that are configured would go before those of a file.
+    let noKey = credentialsFile != nil || profile != nil ? "" : nil
+    let namedBy = credentialsFile != nil ? "--credentials-file" : "--profile"
+    return [
       ConfigurationFlag(.blobStoreBucket, "--bucket", bucket),
       ConfigurationFlag(.blobStoreEndpoint, "--endpoint", endpoint),
       ConfigurationFlag(.blobStoreRegion, "--region", region),
@@ -40,6 +43,8 @@ struct BlobStoreOptions: ParsableArguments {
       ConfigurationFlag(.blobStoreDirectory, "--directory", directory),
       ConfigurationFlag(.blobStoreForcesPathStyle, "--force-path-style", forcePathStyle.map { "\($0)" }),
       ConfigurationFlag(.blobStoreCAFile, "--ca-file", caFile),
+      ConfigurationFlag(.blobStoreAccessKey, namedBy, noKey),
+      ConfigurationFlag(.blobStoreSecretKey, namedBy, noKey),
     ]
   }
 

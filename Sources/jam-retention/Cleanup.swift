@@ -13,7 +13,7 @@ struct Cleanup: ParsableCommand {
   @Flag(help: "Only count.")
   var dryRun = false
 
-  @Flag(help: "Exit 3 when a dry run finds something to delete.")
+  @Flag(help: "Exit 3 when a dry run finds something to delete, in the archive too.")
   var exitCode = false
 
   @Flag(help: "Do not tell how far the cleanup is; so with JSON logs, too.")
@@ -35,7 +35,10 @@ struct Cleanup: ParsableCommand {
       let meaning = isRefused ? "" : "; the figures are what a cleanup would delete"
       session.format.remark("dry run: nothing was deleted\(meaning)")
     }
-    session.format.show(row, figures, try database.archiveFigures(ofRun: run))
+    let archiveFigures = database.archiveFigures(ofRun: run)
+    let purged = try archiveFigures?.int("purged_rows") ?? 0
+    let usesArchive = try purged > 0 || (archiveFigures?.int("archived_rows") ?? 0) > 0
+    session.format.show(row, figures, usesArchive || session.format == .json ? archiveFigures : nil)
     guard !isRefused else {
       let reason = database.refusal(ofRun: run) ?? "the role may not read why"
       throw RunnerError(
@@ -43,7 +46,7 @@ struct Cleanup: ParsableCommand {
           + "the policy"
       )
     }
-    let found = try row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
+    let found = try purged > 0 || row.columns.contains { try $0.hasPrefix("deleted_") && row.int($0) > 0 }
     if isDryRun && exitCode && found { throw ExitCode.findings }
   }
 

@@ -46,6 +46,31 @@ import Testing
     #expect(lines.allSatisfy { $0.prefix(22).hasSuffix("  ") && !$0.dropFirst(22).hasPrefix(" ") }, "\(lines)")
   }
 
+  @Test("An object of JSON has the same keys whatever the run has found, and dates that do not depend on the role")
+  func sameKeys() throws {
+    let first = try json("--dry-run")
+    #expect(first["archived_rows"] as? Int == 0 && first["purged_bytes"] as? Int == 0)
+    try database.connection.execute(
+      """
+      DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET datestyle = "SQL, DMY"', current_database()); END $$;
+      DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET intervalstyle = iso_8601', current_database()); END $$
+      """
+    )
+    try database.succeed("policy", "set", "batch_pause=1500ms", "--yes")
+    let policy = try database.succeed("policy", "show", "--format", "json").output
+    #expect(policy.contains(#/"installed_at":"\d{4}-\d\d-\d\d /#) && policy.contains(#""batch_pause":"00:00:01.5""#))
+  }
+
+  @Test("With --exit-code, what would only be purged from the archive is a finding")
+  func purgeIsAFinding() throws {
+    try database.succeed("policy", "set", "archive_days=5", "--yes")
+    try database.succeed("cleanup")
+    #expect(try database.run("cleanup", "--dry-run", "--exit-code").status == 0)
+    try database.connection.execute("UPDATE jam_archive SET archived_at = archived_at - interval '6 days'")
+    let result = try database.run("cleanup", "--dry-run", "--exit-code")
+    #expect(result.status == 3 && result.output.contains("purged_rows           1"), "\(result.output)")
+  }
+
   @Test(
     "A dry run that would be refused says why, and has failed",
     arguments: [

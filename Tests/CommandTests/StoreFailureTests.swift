@@ -1,5 +1,6 @@
 import EmbeddedSeaweed
 import Foundation
+import TestSupport
 import Testing
 
 @testable import ObjectStore
@@ -61,6 +62,19 @@ import Testing
     }
     #expect(try database.int("SELECT count(*) FROM jam_preimages WHERE data IS NULL") == 0)
     #expect(try run(["fsck"]).output == "0 objects, 0 B; 0 blobs; 0 findings\n")
+  }
+
+  @Test("Credentials of a file that a flag names go before keys that are configured")
+  func credentialsOfAFile() throws {
+    let folder = try TemporaryFolder()
+    let file = "\(folder.path)/credentials"
+    let keys = ["ACCESS_KEY", "SECRET_KEY"].map { environment["RUNTIME_JAM_BLOB_STORE_\($0)"] ?? "" }
+    try "[admin]\naws_access_key_id = \(keys[0])\naws_secret_access_key = \(keys[1])\n"
+      .write(toFile: file, atomically: true, encoding: .utf8)
+    let wrong = ["RUNTIME_JAM_BLOB_STORE_ACCESS_KEY": "AKIAUNKNOWNUNKNOWN"]
+    #expect(try run(["fsck"], wrong).status == 1)
+    let result = try run(["fsck", "--credentials-file", file, "--profile", "admin"], wrong)
+    #expect(result.status == 0, "\(result.error)")
   }
 
   @Test(

@@ -135,7 +135,7 @@ import Testing
     for (column, count) in dataset.expected {
       #expect(try run.int(column) == (column == "freed_bytes" ? 0 : count), "\(column)")
     }
-    let figures = try #require(try database.retention.archiveFigures(ofRun: run.int("run_id")))
+    let figures = try #require(database.retention.archiveFigures(ofRun: run.int("run_id")))
     #expect(try figures.int("archived_bytes") == dataset.expected["freed_bytes"])
     try expectSums(database)
     try database.expectLaw()
@@ -572,6 +572,29 @@ import Testing
 
   // MARK: Purge
 
+  @Test("A row with NULL where the model has none is archived and brought back as any other")
+  func adoptedNulls() throws {
+    let database = try TestDatabase(.immediate)
+    try database.createTables()
+    try database.connection.execute(
+      "ALTER TABLE jam_work_packages ALTER nonce DROP NOT NULL; ALTER TABLE jam_preimages ALTER uploader DROP NOT NULL"
+    )
+    _ = try database.migrate()
+    try database.retention.setPolicy("archive_days", to: "30")
+    try database.put(hash(1), age: "60 days")
+    try database.submit([hash(1)], age: "50 days")
+    try database.connection.execute(
+      "UPDATE jam_work_packages SET nonce = NULL; UPDATE jam_preimages SET uploader = NULL"
+    )
+    let run = try cleanUp(database)
+    #expect(try run.int("deleted_packages") == 1 && run.int("deleted_preimages") == 1)
+    #expect(try database.retention.undo(run: run.int("run_id")).rows == 2)
+    let nulls: SQL =
+      "SELECT (SELECT nonce FROM jam_work_packages) IS NULL AND (SELECT uploader FROM jam_preimages) IS NULL AS found"
+    #expect(try database.connection.query(nulls).first?.bool("found") == true)
+    try database.expectLaw()
+  }
+
   @Test("After archive_days a cleanup purges in batches, and frees the bytes", arguments: RefcountingMode.allCases)
   func purge(mode: RefcountingMode) throws {
     let database = try installed(mode, days: 10)
@@ -586,7 +609,7 @@ import Testing
     try database.retention.setPolicy("batch_size", to: "2")
     let third = try cleanUp(database)
     #expect(try third.int("freed_bytes") == 18)
-    let figures = try #require(try database.retention.archiveFigures(ofRun: third.int("run_id")))
+    let figures = try #require(database.retention.archiveFigures(ofRun: third.int("run_id")))
     #expect(try figures.int("purged_rows") == 18 && figures.int("purged_bytes") == 18)
     #expect(try database.int("SELECT count(*) FROM jam_cleanup_runs WHERE purged_at IS NOT NULL") == 1)
     try expectSums(database)
@@ -619,7 +642,7 @@ import Testing
     let partial = try database.retention.cleanup(dryRun: false)
     #expect(partial["status"] == "partial")
     try expectSums(database)
-    let purged = try #require(try database.retention.archiveFigures(ofRun: partial.int("run_id"))).int("purged_rows")
+    let purged = try #require(database.retention.archiveFigures(ofRun: partial.int("run_id"))).int("purged_rows")
     #expect(purged > 0 && purged < 30)
     // What is left of it can be brought back still.
     try database.connection.execute("DROP TRIGGER conflict ON jam_archived_packages")

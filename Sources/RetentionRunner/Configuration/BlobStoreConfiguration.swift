@@ -31,8 +31,10 @@ public struct BlobStoreConfiguration: Sendable {
       reader.setting(.blobStorePrefix, allowed: "a text such as preimages/; it may be empty") { $0 }.or("preimages/")
       .value
     forcesPathStyle = reader.bool(.blobStoreForcesPathStyle).value
-    accessKey = reader.text(.blobStoreAccessKey).value.map { Secret($0) }
-    secretKey = reader.text(.blobStoreSecretKey).value.map { Secret($0) }
+    // Empty: not these, but others, whatever stands further back.
+    func key(_ text: String?) -> Secret? { text.flatMap { $0.isEmpty ? nil : Secret($0) } }
+    accessKey = key(reader.setting(.blobStoreAccessKey, allowed: "a text") { $0 }.value)
+    secretKey = key(reader.setting(.blobStoreSecretKey, allowed: "a text") { $0 }.value)
     certificateAuthorityFile = reader.text(.blobStoreCAFile).value
     directory = reader.text(.blobStoreDirectory).value
     isEnabled = reader.bool(.blobStoreIsEnabled).value ?? (bucket != nil || directory != nil)

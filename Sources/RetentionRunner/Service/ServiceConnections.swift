@@ -16,6 +16,7 @@ struct ServiceConnections: Sendable {
   private static let workSettings = [
     ("tcp_keepalives_idle", "15"), ("tcp_keepalives_interval", "5"), ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "30000"), ("idle_session_timeout", "0"), ("statement_timeout", "0"),
+    ("transaction_timeout", "0"),
   ]
   private static let requestSettings = [
     ("statement_timeout", "5s"), ("lock_timeout", "2s"), ("idle_session_timeout", "0"),
@@ -55,7 +56,13 @@ struct ServiceConnections: Sendable {
   private func open(_ settings: [(name: String, value: String)]) throws -> RetentionDatabase {
     let connection = try Connection(string, defaults: Self.clientDefaults, logger: logger)
     let values = SQL.joined(settings.map { "(\(literal: $0.name), \(literal: $0.value))" })
-    try connection.execute("SELECT set_config(s.name, s.value, false) FROM (VALUES \(values)) AS s (name, value)")
+    // Older servers do not have all of them.
+    try connection.execute(
+      """
+      SELECT set_config(s.name, s.value, false) FROM (VALUES \(values)) AS s (name, value)
+      WHERE EXISTS (SELECT FROM pg_settings AS g WHERE g.name = s.name)
+      """
+    )
     return RetentionDatabase(connection: connection, model: model, logger: logger)
   }
 }
