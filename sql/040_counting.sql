@@ -176,7 +176,7 @@ BEGIN
     RETURN bigint '0';
   END IF;
 
-  -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
+  -- A row without a hash: a TRUNCATE above READ COMMITTED could not count what it removed. Count again.
   DELETE FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL;
   IF FOUND THEN
     -- A TRUNCATE empties a table for older snapshots too; the next statement's must not be older.

@@ -166,7 +166,8 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -339,7 +340,8 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -512,7 +514,8 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -685,7 +688,8 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -868,7 +872,8 @@ BEGIN
     ) AS e
     WHERE pg_catalog.octet_length(e.hash) BETWEEN 1 AND 1024
     GROUP BY e.hash;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -1029,7 +1034,8 @@ CREATE OR REPLACE FUNCTION public.jam_preimages_refuse_delete() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit = off
 AS $jam$
 DECLARE
-  held bigint;
+  held     bigint;
+  recounts boolean;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'preimages can be deleted at READ COMMITTED only'
@@ -1040,7 +1046,15 @@ BEGIN
     RAISE EXCEPTION 'preimage % may be in use by a running transaction', OLD.hash
       USING ERRCODE = 'lock_not_available', HINT = 'Try again when that transaction has ended.';
   END IF;
-  SELECT c.refcount INTO held FROM public.jam_preimage_refcounts AS c WHERE c.hash = OLD.hash;
+  -- Both in one statement: between two, a fold could count again, and what the first has read would be wrong.
+  SELECT c.refcount, EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL) INTO held, recounts
+  FROM public.jam_preimage_refcounts AS c
+  WHERE c.hash = OLD.hash;
+  IF recounts THEN
+    RAISE EXCEPTION 'whether something refers to preimage % is not known before references are counted again', OLD.hash
+      USING ERRCODE = 'lock_not_available',
+        HINT = 'A TRUNCATE above READ COMMITTED could not count what it removed: SELECT public.jam_fold_references(), then try again.';
+  END IF;
   IF held > 0 THEN
     RAISE EXCEPTION 'preimage % is still referred to (% references)', OLD.hash, held
       USING ERRCODE = 'foreign_key_violation',
@@ -1097,7 +1111,8 @@ BEGIN
         WHERE a.hash = o.hash AND a."generation" = coalesce(g.generation, 0)
       )
     ON CONFLICT (hash, generation) DO NOTHING;
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO public.jam_reference_ledger (hash, delta) VALUES (NULL, 0);
     END IF;

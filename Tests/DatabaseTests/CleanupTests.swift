@@ -444,6 +444,41 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test(
+    "While references are to be counted again, no blob goes by hand, and a dry run says what a run deletes that counts them",
+    arguments: RefcountingMode.allCases
+  )
+  func recount(mode: RefcountingMode) throws {
+    let database = try installed(mode)
+    for number in 1...3 { try database.put(hash(number), age: "60 days") }
+    try database.submit([hash(1), hash(2)])
+    _ = try database.connection.query("UPDATE jam_services SET code_hash = $1", hash(1))
+    _ = try database.retention.fold()
+    let old = try database.connect()
+    try old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT")
+    try database.connection.execute("DELETE FROM jam_work_packages")
+    try database.submit([hash(3)])
+    // Takes the references of the first package back a second time, and leaves that of the second.
+    try old.execute("TRUNCATE jam_work_packages CASCADE; COMMIT")
+    #expect(try (1...3).map { try database.refcount(hash($0)) } == [0, -1, 1])
+    for number in 1...3 {
+      let error = #expect(throws: PostgresError.self) {
+        try database.connection.query("DELETE FROM jam_preimages WHERE hash = $1", hash(number))
+      }
+      #expect(error?.sqlState == "55P03")
+      #expect(error?.hint?.contains("SELECT public.jam_fold_references()") == true)
+    }
+    try database.retention.setPolicy("max_delete_fraction", to: "0.7")
+    for dryRun in [true, false] {
+      let run = try database.retention.cleanup(dryRun: dryRun)
+      #expect(try run.int("deleted_preimages") == 2 && run.int("freed_bytes") == 6, "dry run: \(dryRun)")
+    }
+    #expect(try database.refcount(hash(1)) == 1)
+    let error = #expect(throws: PostgresError.self) { try database.connection.execute("DELETE FROM jam_preimages") }
+    #expect(error?.sqlState == "23503")
+    try database.expectLaw()
+  }
+
   @Test("A row without an age stays, and the dry run says so", arguments: RefcountingMode.allCases)
   func noAge(mode: RefcountingMode) throws {
     let database = try installed(mode)

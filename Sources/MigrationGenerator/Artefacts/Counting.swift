@@ -189,7 +189,7 @@ extension RetentionSchema {
           RETURN bigint '0';
         END IF;
 
-        -- A row without a hash: a TRUNCATE above READ COMMITTED could not see all that it removed. Count again.
+        -- A row without a hash: a TRUNCATE above READ COMMITTED could not count what it removed. Count again.
         DELETE FROM \(ledger) AS l WHERE l.hash IS NULL;
         IF FOUND THEN
           \(keepTruncatesAway)

@@ -157,7 +157,8 @@ extension RetentionSchema {
 
   private var recountAboveReadCommitted: SQL {
     """
-    -- An old snapshot does not see every row that a TRUNCATE removes: let the next fold count again.
+    -- An old snapshot does not see every row that a TRUNCATE removes, and sees rows whose references others have taken
+    -- back already: until the next fold counts again, counts may be too high or too low.
     IF current_setting('transaction_isolation') <> 'read committed' THEN
       INSERT INTO \(ledger) (hash, delta) VALUES (NULL, 0);
     END IF;
@@ -306,7 +307,8 @@ extension RetentionSchema {
       """
     let deletion: SQL = """
       DECLARE
-        held bigint;
+        held     bigint;
+        recounts boolean;
       BEGIN
         IF current_setting('transaction_isolation') <> 'read committed' THEN
           RAISE EXCEPTION '\(comment: blobs.plural) can be deleted at READ COMMITTED only'
@@ -317,7 +319,15 @@ extension RetentionSchema {
           RAISE EXCEPTION '\(comment: blobs.singular) % may be in use by a running transaction', OLD.\(key)
             USING ERRCODE = 'lock_not_available', HINT = 'Try again when that transaction has ended.';
         END IF;
-        SELECT c.refcount INTO held FROM \(names.qualified("\(blobs.singular)_refcounts")) AS c WHERE c.hash = OLD.\(key);
+        -- Both in one statement: between two, a fold could count again, and what the first has read would be wrong.
+        SELECT c.refcount, EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL) INTO held, recounts
+        FROM \(names.qualified("\(blobs.singular)_refcounts")) AS c
+        WHERE c.hash = OLD.\(key);
+        IF recounts THEN
+          RAISE EXCEPTION 'whether something refers to \(comment: blobs.singular) % is not known before references are counted again', OLD.\(key)
+            USING ERRCODE = 'lock_not_available',
+              HINT = \(literal: "A TRUNCATE above READ COMMITTED could not count what it removed: SELECT \(names.qualified("fold_references").quoted)(), then try again.");
+        END IF;
         IF held > 0 THEN
           RAISE EXCEPTION '\(comment: blobs.singular) % is still referred to (% references)', OLD.\(key), held
             USING ERRCODE = 'foreign_key_violation',

@@ -121,8 +121,8 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "deletion by hand: pending references are not asked for",
       "050_triggers.sql",
-      "SELECT c.refcount INTO held FROM",
-      "SELECT c.stored INTO held FROM",
+      "SELECT c.refcount, EXISTS (",
+      "SELECT c.stored, EXISTS (",
       modes: [.deferred]
     ),
     Mutation(

@@ -105,6 +105,10 @@ extension RetentionSchema {
           UNION ALL
           SELECT u.hash, u.refcount, NULL FROM \(unresolved) AS u
           UNION ALL
+          -- Before a cleanup deletes \(comment: blobs.plural) it folds, and a fold that finds a row without a hash counts again.
+          SELECT v.hash, v.expected - v.counted, NULL FROM \(names.qualified("verify_refcounts"))() AS v
+          WHERE EXISTS (SELECT FROM \(ledger) AS l WHERE l.hash IS NULL)
+          UNION ALL
           SELECT e.hash, e.delta, NULL
           FROM (
             \(edgeSources.isEmpty ? "SELECT NULL::\(keyType) AS hash, 0 AS delta" : SQL.joined(edgeSources, separator: "\nUNION ALL\n"))
