@@ -389,6 +389,24 @@ BEGIN
     EXCEPT ALL
     SELECT h.id FROM held AS h
   );
+  IF cardinality(protected) > 0 THEN
+    -- Nor may a parent come into a protected status before COMMIT. A row whose parent we could not lock stays.
+    WITH held AS MATERIALIZED (
+      SELECT r.id AS id
+      FROM public.jam_work_reports AS r JOIN public.jam_work_packages AS p1 ON r.package_id = p1.id
+      WHERE r.id = ANY (doomed)
+      FOR SHARE OF p1 SKIP LOCKED
+    )
+    SELECT array_agg(k.id) INTO doomed
+    FROM unnest(doomed) AS k (id)
+    WHERE k.id NOT IN (
+      SELECT r.id
+      FROM public.jam_work_reports AS r JOIN public.jam_work_packages AS p1 ON r.package_id = p1.id
+      WHERE r.id = ANY (doomed)
+      EXCEPT
+      SELECT h.id FROM held AS h
+    );
+  END IF;
   -- Again, now that nothing can change: a child may have come between the first look and the lock.
   SELECT array_agg(r.id) INTO doomed
   FROM public.jam_work_reports AS r

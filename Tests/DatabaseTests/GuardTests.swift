@@ -85,6 +85,74 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM jam_preimages") == 1)
   }
 
+  /// Pages belong to files, and these to cases or to none; only a case has a status.
+  private static var caseModel: RetentionModel {
+    var model = RetentionModel.jam
+    let times = Column("created_at", "timestamptz", default: "now()")
+    let blobs = model.tables.filter { $0.name == model.blobs.table }
+    model.tables =
+      blobs + [
+        Table(
+          name: "cases",
+          columns: [Column("id", "integer"), Column("state", "text", default: "'open'"), times],
+          primaryKey: ["id"]
+        ),
+        Table(
+          name: "files",
+          columns: [Column("id", "integer"), Column("case_id", "integer", nullable: true), times],
+          primaryKey: ["id"],
+          foreignKeys: [ForeignKey(columns: ["case_id"], parent: "cases", parentColumns: ["id"])]
+        ),
+        Table(
+          name: "pages",
+          columns: [Column("id", "integer"), Column("file_id", "integer"), Column("hash", "text"), times],
+          primaryKey: ["id"],
+          foreignKeys: [ForeignKey(columns: ["file_id"], parent: "files", parentColumns: ["id"])]
+        ),
+      ]
+    model.references = [Reference(table: "pages", kind: .scalar(column: "hash"))]
+    model.classes = [
+      DataClass(name: "pages", table: "pages"),
+      DataClass(name: "files", table: "files"),
+      DataClass(name: "cases", table: "cases", status: "state"),
+    ]
+    return model
+  }
+
+  @Test("protected_statuses: a row whose parent is coming into such a state stays, however far up the parent is")
+  func comesIntoProtectedStatus() throws {
+    let database = try TestDatabase(model: Self.caseModel)
+    _ = try database.migrate()
+    try database.connection.execute(
+      """
+      INSERT INTO cases (id, created_at) SELECT n, 'epoch' FROM generate_series(1, 4) AS n;
+      INSERT INTO files (id, case_id, created_at) SELECT n, nullif(n, 4), 'epoch' FROM generate_series(1, 4) AS n;
+      INSERT INTO pages (id, file_id, hash, created_at) SELECT n, n, '', 'epoch' FROM generate_series(1, 4) AS n;
+      UPDATE cases SET state = 'held' WHERE id = 4;
+      """
+    )
+    try database.retention.setPolicy("protected_statuses", to: "{held}")
+    // One case comes into the state, and the file of another, or of none, comes to a case that is in it.
+    let other = try database.connect()
+    try other.execute(
+      "BEGIN; UPDATE cases SET state = 'held' WHERE id = 1; UPDATE files SET case_id = 4 WHERE id IN (3, 4)"
+    )
+    for dryRun in [true, false] {
+      #expect(try database.retention.cleanup(dryRun: dryRun).int("deleted_pages") == (dryRun ? 4 : 1))
+    }
+    #expect(try database.int("SELECT busy_rows FROM jam_cleanup_runs WHERE NOT dry_run") == 3)
+    try other.execute("COMMIT")
+    for dryRun in [true, false] {
+      #expect(try database.retention.cleanup(dryRun: dryRun).int("deleted_pages") == 0)
+    }
+    #expect(try database.connection.query("SELECT id FROM pages ORDER BY id").rows.map { $0["id"] } == ["1", "3", "4"])
+    // Of what belongs to no protected case all goes, and who is locked for another reason than a change is not in the way.
+    try other.execute("UPDATE cases SET state = 'open'; BEGIN; SELECT FROM cases FOR KEY SHARE")
+    try database.connection.execute("UPDATE files SET case_id = NULL WHERE id = 3")
+    #expect(try database.retention.cleanup().int("deleted_pages") == 3)
+    try other.execute("ROLLBACK")
+  }
+
   @Test("max_duration: what was done stays, the run says why it ended, and it is no failure")
   func maxDuration() throws {
     let database = try installed(packages: 3)

@@ -104,6 +104,17 @@ extension RetentionSchema {
     }
   }
 
+  /// The ways from a table to those whose status may protect its rows, each foreign key by foreign key. A way comes after
+  /// those that it goes on from.
+  func waysToProtectors(of name: String) -> [[ForeignKey]] {
+    table(name).foreignKeys.flatMap { key -> [[ForeignKey]] in
+      guard let parent = model.classes.first(where: { $0.table == key.parent }) else { return [] }
+      let further = waysToProtectors(of: parent.table)
+      guard parent.status != nil || !further.isEmpty else { return [] }
+      return [[key]] + further.map { [key] + $0 }
+    }
+  }
+
   func dyingName(_ tableName: String) -> Identifier {
     let owner = model.classes.first { $0.table == tableName || $0.parts.contains { $0.table == tableName } }
     let name = owner.flatMap { $0.table == tableName ? $0.name : $0.parts.first { $0.table == tableName }?.name }

@@ -150,6 +150,43 @@ extension RetentionSchema {
     """
   }
 
+  /// Keeps what protects a row as it is until COMMIT, or the row out of `doomed`; nothing where no row can be protected.
+  private func lockProtectors(of dataClass: DataClass) -> SQL? {
+    let id = keyColumn(dataClass.table)
+    let locks = waysToProtectors(of: dataClass.table).map { way -> SQL in
+      let joins = way.enumerated().map { index, key -> SQL in
+        let (child, parent): (SQL, SQL) = (index == 0 ? "r" : "p\(index)", "p\(index + 1)")
+        return "JOIN \(names.table(key.parent)) AS \(parent) ON \(join(key, child: child, parent: parent))"
+      }
+      let rows: SQL = """
+        FROM \(names.table(dataClass.table)) AS r \(SQL.joined(joins, separator: " "))
+        WHERE r.\(id) = ANY (doomed)
+        """
+      return """
+        WITH held AS MATERIALIZED (
+          SELECT r.\(id) AS id
+          \(rows)
+          FOR SHARE OF p\(way.count) SKIP LOCKED
+        )
+        SELECT array_agg(k.id) INTO doomed
+        FROM unnest(doomed) AS k (id)
+        WHERE k.id NOT IN (
+          SELECT r.\(id)
+          \(rows)
+          EXCEPT
+          SELECT h.id FROM held AS h
+        );
+        """
+    }
+    guard !locks.isEmpty else { return nil }
+    return """
+      IF cardinality(protected) > 0 THEN
+        -- Nor may a parent come into a protected status before COMMIT. A row whose parent we could not lock stays.
+        \(SQL.joined(locks, separator: "\n"))
+      END IF;
+      """
+  }
+
   func batchFunction(_ dataClass: DataClass) -> SQL {
     let target = names.table(dataClass.table)
     let id = keyColumn(dataClass.table)
@@ -221,7 +258,7 @@ extension RetentionSchema {
 
         SELECT array_agg(l.id) INTO doomed
         FROM (SELECT r.\(id) AS id FROM \(target) AS r WHERE r.\(id) = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
-        \(SQL.joined(parts.map(\.lock), separator: "\n"))
+        \(SQL.joined(parts.map(\.lock) + [lockProtectors(of: dataClass)].compactMap { $0 }, separator: "\n"))
         -- Again, now that nothing can change: a child may have come between the first look and the lock.
         SELECT array_agg(r.\(id)) INTO doomed
         FROM \(target) AS r
