@@ -737,12 +737,17 @@ BEGIN
   LOOP
     SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
     FROM (
-      SELECT r.hash AS id, r.created_at AS at
-      FROM public.jam_preimages AS r
-      WHERE r.refcount = 0 AND r.created_at < cutoff AND (r.created_at, r.hash) > (after_time, after_key)
-      ORDER BY r.created_at, r.hash
-      LIMIT batch_size
-    ) AS w;
+      SELECT n.id, n.at, n.bytes, sum(n.bytes) OVER (ORDER BY n.at, n.id ROWS UNBOUNDED PRECEDING) AS total
+      FROM (
+        SELECT r.hash AS id, r.created_at AS at, coalesce(octet_length(r.data), 0) AS bytes
+        FROM public.jam_preimages AS r
+        WHERE r.refcount = 0 AND r.created_at < cutoff AND (r.created_at, r.hash) > (after_time, after_key)
+        ORDER BY r.created_at, r.hash
+        LIMIT batch_size
+      ) AS n
+    ) AS w
+    -- Submits may wait for this batch: of what is inline it takes so much at most, or a single one that is larger.
+    WHERE w.total <= 8388608 OR w.total = w.bytes;
     IF aged IS NULL THEN
       outcome := 'done';
       RETURN;

@@ -92,6 +92,10 @@ struct RetentionSchema {
   /// bigint.
   static let maximumSize = 1 << 46
 
+  /// How much inline content a batch of a cleanup deletes at most, in bytes, unless a single blob is larger. A submit that
+  /// names a blob of the batch waits for its COMMIT, and 8 MiB are archived and deleted within milliseconds.
+  static let maximumBatchContent = 8 << 20
+
   /// Whether a value can name a blob at all; NULL and the empty one do not.
   func isKey(_ value: SQL) -> SQL {
     "pg_catalog.octet_length(\(value)) BETWEEN 1 AND \(Self.maximumKeyBytes)"

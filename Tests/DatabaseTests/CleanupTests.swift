@@ -418,6 +418,32 @@ import Testing
     #expect((10..<300).contains(plans.withLock { $0 }))
   }
 
+  @Test("A batch takes no more than 8 MiB of inline content, or one blob that is larger", arguments: [0, 30])
+  func largeBlobs(archiveDays: Int) throws {
+    let database = try installed(.immediate)
+    try database.retention.setPolicy("archive_days", to: "\(archiveDays)")
+    // In the order of their ages: 8 MiB and empty ones, 2 MiB and an empty one, 9 MiB, 9 MiB, and what is left. How well
+    // they are compressed does not matter, nor how large a blob is that is not inline.
+    let contents = [0, 0] + Array(repeating: 1024, count: 8) + [0, -9999, 2048, 0, 9216, 9216, 1, 0, 4096, 4095]
+    for (number, kibibytes) in contents.enumerated() {
+      _ = try database.connection.query(
+        """
+        INSERT INTO jam_preimages (hash, size, data, storage_class, created_at)
+        SELECT $1, abs($2::integer), CASE WHEN $2::integer >= 0 THEN convert_to(repeat('x', $2::integer), 'UTF8') END,
+          CASE WHEN $2::integer < 0 THEN 's3' ELSE '' END, now() - interval '60 days' + $3::integer * interval '1 minute'
+        """,
+        hash(number),
+        kibibytes * 1024,
+        number
+      )
+    }
+    _ = try database.retention.fold()
+    let result = try database.retention.cleanup()
+    #expect(try result.int("deleted_preimages") == contents.count)
+    #expect(try database.int("SELECT batches FROM jam_cleanup_runs") == 5)
+    try database.expectLaw()
+  }
+
   @Test("A batch of blobs in an old snapshot is refused")
   func batchInOldSnapshot() throws {
     let database = try installed(.immediate)

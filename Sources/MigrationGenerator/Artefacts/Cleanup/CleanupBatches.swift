@@ -113,41 +113,66 @@ extension RetentionSchema {
 
   /// The search for the rows `r` of a batch: those of the next `batch_size` by age that `checked` lets go.
   ///
+  /// With `content`, a column, the batch ends where that has been `maximumBatchContent` bytes, after one row at the earliest.
+  ///
   /// The two conditions are asked one after the other. In one query the planner believes that hardly a row passes all of
   /// `checked`, does not trust the LIMIT to be reached, and reads whole tables for every batch.
   private func nextBatch(
     of target: QualifiedName,
     key: Identifier,
     timestamp: Identifier,
+    content: Identifier? = nil,
     where condition: SQL,
     into found: SQL,
     checked: SQL
   ) -> SQL {
-    """
-    -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
-    LOOP
-      SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
-      FROM (
-        SELECT r.\(key) AS id, r.\(timestamp) AS at
-        FROM \(target) AS r
-        WHERE \(condition) AND (r.\(timestamp), r.\(key)) > (after_time, after_key)
-        ORDER BY r.\(timestamp), r.\(key)
-        LIMIT batch_size
-      ) AS w;
-      IF aged IS NULL THEN
-        outcome := 'done';
-        RETURN;
-      END IF;
-      last_key := aged[cardinality(aged)];
-      SELECT array_agg(r.\(key)) INTO \(found)
+    func oldest(selecting extra: SQL = "") -> SQL {
+      """
+      SELECT r.\(key) AS id, r.\(timestamp) AS at\(extra)
       FROM \(target) AS r
-      WHERE r.\(key) = ANY (aged)
-        AND \(checked);
-      EXIT WHEN \(found) IS NOT NULL;
-      after_time := last_time;
-      after_key := last_key;
-    END LOOP;
-    """
+      WHERE \(condition) AND (r.\(timestamp), r.\(key)) > (after_time, after_key)
+      ORDER BY r.\(timestamp), r.\(key)
+      LIMIT batch_size
+      """
+    }
+    let rows: SQL =
+      if let content {
+        """
+        (
+          SELECT n.id, n.at, n.bytes, sum(n.bytes) OVER (ORDER BY n.at, n.id ROWS UNBOUNDED PRECEDING) AS total
+          FROM (
+            \(oldest(selecting: ", coalesce(octet_length(r.\(content)), 0) AS bytes"))
+          ) AS n
+        ) AS w
+        -- Submits may wait for this batch: of what is inline it takes so much at most, or a single one that is larger.
+        WHERE w.total <= \(Self.maximumBatchContent) OR w.total = w.bytes
+        """
+      } else {
+        """
+        (
+          \(oldest())
+        ) AS w
+        """
+      }
+    return """
+      -- By age alone, so that a batch reads no more rows than it may delete; what has to stay among them is passed over.
+      LOOP
+        SELECT array_agg(w.id ORDER BY w.at, w.id), max(w.at) INTO aged, last_time
+        FROM \(rows);
+        IF aged IS NULL THEN
+          outcome := 'done';
+          RETURN;
+        END IF;
+        last_key := aged[cardinality(aged)];
+        SELECT array_agg(r.\(key)) INTO \(found)
+        FROM \(target) AS r
+        WHERE r.\(key) = ANY (aged)
+          AND \(checked);
+        EXIT WHEN \(found) IS NOT NULL;
+        after_time := last_time;
+        after_key := last_key;
+      END LOOP;
+      """
   }
 
   /// Keeps what protects a row as it is until COMMIT, or the row out of `doomed`; nothing where no row can be protected.
@@ -314,6 +339,7 @@ extension RetentionSchema {
       of: blobTable,
       key: key,
       timestamp: createdAt,
+      content: Identifier(blobs.data),
       where: "r.\(refcount) = 0 AND r.\(createdAt) < cutoff",
       into: "unreferenced",
       checked: unused
