@@ -163,12 +163,15 @@ BEGIN
     FROM public.jam_blob_uploads AS u
     WHERE u.id = ANY (upload_ids)
   ), held AS MATERIALIZED (
-    -- Nobody waits for the transactions that use a blob.
-    SELECT b.hash AS hash, pg_catalog.octet_length(b.data) AS size, (b.data IS NULL AND b.storage_class <> 's3') AS lacks_content
-    FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)
-      OR b.hash IN (SELECT l.hash FROM leases AS l) AND (b.data IS NULL AND b.storage_class <> 's3')
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT b.hash, b.size, b.lacks_content
+    FROM (SELECT l.hash, pg_catalog.bool_or(l.is_offload) AS is_offload FROM leases AS l GROUP BY l.hash) AS w
+    CROSS JOIN LATERAL (
+      -- Nobody waits for the transactions that use a blob.
+      SELECT b.hash AS hash, pg_catalog.octet_length(b.data) AS size, (b.data IS NULL AND b.storage_class <> 's3') AS lacks_content
+      FROM public.jam_preimages AS b
+      WHERE b.hash = w.hash AND (w.is_offload OR (b.data IS NULL AND b.storage_class <> 's3'))
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) AS b
   ), arrived AS (
     INSERT INTO public.jam_preimages (hash, size, media_type, storage_class, uploader)
     SELECT l.hash, l.size, l.media_type, 's3', l.uploader
@@ -301,6 +304,8 @@ BEGIN
       USING ERRCODE = 'active_sql_transaction',
         HINT = 'An older snapshot does not show who has begun to use or to delete them: BEGIN ISOLATION LEVEL READ COMMITTED.';
   END IF;
+  -- The queue is read in the order of its key, only until so many are found that are due. What comes before them is
+  -- being deleted by others, or waits for another attempt.
   -- An upload or a deletion is at work where the lock is not free: next time.
   WITH due AS MATERIALIZED (
     SELECT q.hash
@@ -310,7 +315,7 @@ BEGIN
       (
         SELECT d.hash FROM public.jam_blob_deletions AS d
         WHERE d.next_attempt_at <= pg_catalog.clock_timestamp()
-        ORDER BY d.next_attempt_at
+        ORDER BY d.id
         LIMIT batch_size
       )
     ) AS q
@@ -333,37 +338,48 @@ BEGIN
   WITH due AS MATERIALIZED (
     SELECT d.id, d.hash, d.generation FROM public.jam_blob_deletions AS d
     WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(d.hash) & 255) = ANY (buckets)
+    ORDER BY d.id
+    LIMIT batch_size
   ), used AS MATERIALIZED (
-    SELECT b.hash AS hash FROM public.jam_preimages AS b
-    WHERE b.hash IN (SELECT d.hash FROM due AS d) AND b.storage_class = 's3'
-    FOR NO KEY UPDATE SKIP LOCKED
+    SELECT d.id, d.hash, d.generation
+    FROM due AS d
+    CROSS JOIN LATERAL (
+      SELECT FROM public.jam_preimages AS b
+      WHERE b.hash = d.hash AND b.storage_class = 's3'
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) AS b
   ), archived AS MATERIALIZED (
-    SELECT a.hash AS hash, a."generation" AS generation FROM public.jam_archived_preimages AS a
-    WHERE a.hash IN (SELECT d.hash FROM due AS d) AND a."generation" IS NOT NULL
-    FOR NO KEY UPDATE SKIP LOCKED
-  ), needed AS (
-    SELECT b.hash, coalesce(g.generation, 0) AS generation FROM used AS b LEFT JOIN public.jam_blob_objects AS g ON g.hash = b.hash
-    UNION ALL
-    SELECT a.hash, a.generation FROM archived AS a
+    SELECT d.id
+    FROM due AS d
+    CROSS JOIN LATERAL (
+      SELECT FROM public.jam_archived_preimages AS a
+      WHERE a.hash = d.hash AND a."generation" = d.generation
+      FOR NO KEY UPDATE SKIP LOCKED
+    ) AS a
   )
   DELETE FROM public.jam_blob_deletions AS d
-  USING due AS u, needed AS n
-  WHERE d.id = u.id AND u.hash = n.hash AND u.generation = n.generation;
+  WHERE d.id = ANY (ARRAY(
+    SELECT u.id FROM used AS u LEFT JOIN public.jam_blob_objects AS g ON g.hash = u.hash WHERE u.generation = coalesce(g.generation, 0)
+    UNION ALL
+    SELECT a.id FROM archived AS a
+  ));
 
   RETURN QUERY
   WITH claimed AS (
     UPDATE public.jam_blob_deletions AS d
     SET attempts = d.attempts + 1, next_attempt_at = pg_catalog.clock_timestamp() + lease
-    WHERE d.id IN (
+    WHERE d.id = ANY (ARRAY(
       SELECT c.id FROM public.jam_blob_deletions AS c
       WHERE c.next_attempt_at <= pg_catalog.clock_timestamp() AND 512 + (pg_catalog.hashtext(c.hash) & 255) = ANY (buckets)
         AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = c.hash AND u.generation = c.generation)
         AND NOT EXISTS (
           SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = c.hash AND b.object_key = public.jam_blob_object_key(c.hash, c.generation)
+          -- So that it is looked up: without, the planner joins, and reads all blobs for it.
+          OFFSET 0
         )
-      ORDER BY c.next_attempt_at
+      ORDER BY c.id
       LIMIT batch_size
-    )
+    ))
     RETURNING d.id, d.hash, d.generation, d.size, d.attempts
   ), spent AS (
     -- Where the blob is does not change: it may be in another object than those that go.
@@ -455,8 +471,10 @@ BEGIN
     WHERE n.part IS NOT NULL
   ) AS o
   WHERE NOT EXISTS (
-      SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = o.hash AND b.object_key = public.jam_blob_object_key(o.hash, o.generation)
-    )
+    SELECT FROM public.jam_blob_needed_objects AS b WHERE b.hash = o.hash AND b.object_key = public.jam_blob_object_key(o.hash, o.generation)
+    -- So that it is looked up: without, the planner joins, and reads all blobs for it.
+    OFFSET 0
+  )
     AND NOT EXISTS (SELECT FROM public.jam_blob_uploads AS u WHERE u.hash = o.hash AND u.generation = o.generation)
   ON CONFLICT (hash, generation) DO NOTHING;
   GET DIAGNOSTICS added = ROW_COUNT;

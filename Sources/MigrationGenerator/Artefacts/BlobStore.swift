@@ -65,6 +65,17 @@ extension RetentionSchema {
     """
   }
 
+  /// Whether the object of a row's hash and generation must stay.
+  private func isNeeded(_ alias: SQL) -> SQL {
+    """
+    EXISTS (
+      SELECT FROM \(neededObjects) AS b WHERE b.hash = \(alias).hash AND b.object_key = \(objectKey)(\(alias).hash, \(alias).generation)
+      -- So that it is looked up: without, the planner joins, and reads all blobs for it.
+      OFFSET 0
+    )
+    """
+  }
+
   /// The second key of the lock under which uploads and deletions of a hash exclude each other. No submit ever asks for it.
   func objectBucket(_ key: SQL) -> SQL { "\(LockKey.objects) + \(bucket(key))" }
 
@@ -273,12 +284,15 @@ extension RetentionSchema {
           FROM \(uploads) AS u
           WHERE u.id = ANY (upload_ids)
         ), held AS MATERIALIZED (
-          -- Nobody waits for the transactions that use a blob.
-          SELECT b.\(key) AS hash, pg_catalog.octet_length(b.\(data)) AS size, \(lacksContent("b")) AS lacks_content
-          FROM \(blobTable) AS b
-          WHERE b.\(key) IN (SELECT l.hash FROM leases AS l WHERE l.is_offload)
-            OR b.\(key) IN (SELECT l.hash FROM leases AS l) AND \(lacksContent("b"))
-          FOR NO KEY UPDATE SKIP LOCKED
+          SELECT b.hash, b.size, b.lacks_content
+          FROM (SELECT l.hash, pg_catalog.bool_or(l.is_offload) AS is_offload FROM leases AS l GROUP BY l.hash) AS w
+          CROSS JOIN LATERAL (
+            -- Nobody waits for the transactions that use a blob.
+            SELECT b.\(key) AS hash, pg_catalog.octet_length(b.\(data)) AS size, \(lacksContent("b")) AS lacks_content
+            FROM \(blobTable) AS b
+            WHERE b.\(key) = w.hash AND (w.is_offload OR \(lacksContent("b")))
+            FOR NO KEY UPDATE SKIP LOCKED
+          ) AS b
         ), arrived AS (
           INSERT INTO \(blobTable) (\(key), \(size), \(Identifier(blobs.mediaType)), \(storageClass)\(uploaderColumn))
           SELECT l.hash, l.size, l.media_type, \(external)\(uploaderColumn.text.isEmpty ? "" : ", l.uploader")
@@ -426,6 +440,8 @@ extension RetentionSchema {
         buckets integer[];
       BEGIN
         \(readCommittedOnly)
+        -- The queue is read in the order of its key, only until so many are found that are due. What comes before them is
+        -- being deleted by others, or waits for another attempt.
         -- An upload or a deletion is at work where the lock is not free: next time.
         WITH due AS MATERIALIZED (
           SELECT q.hash
@@ -435,7 +451,7 @@ extension RetentionSchema {
             (
               SELECT d.hash FROM \(deletions) AS d
               WHERE d.next_attempt_at <= pg_catalog.clock_timestamp()
-              ORDER BY d.next_attempt_at
+              ORDER BY d.id
               LIMIT batch_size
             )
           ) AS q
@@ -458,37 +474,44 @@ extension RetentionSchema {
         WITH due AS MATERIALIZED (
           SELECT d.id, d.hash, d.generation FROM \(deletions) AS d
           WHERE d.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("d.hash")) = ANY (buckets)
+          ORDER BY d.id
+          LIMIT batch_size
         ), used AS MATERIALIZED (
-          SELECT b.\(key) AS hash FROM \(blobTable) AS b
-          WHERE b.\(key) IN (SELECT d.hash FROM due AS d) AND \(isExternal("b"))
-          FOR NO KEY UPDATE SKIP LOCKED
+          SELECT d.id, d.hash, d.generation
+          FROM due AS d
+          CROSS JOIN LATERAL (
+            SELECT FROM \(blobTable) AS b
+            WHERE b.\(key) = d.hash AND \(isExternal("b"))
+            FOR NO KEY UPDATE SKIP LOCKED
+          ) AS b
         ), archived AS MATERIALIZED (
-          SELECT a.\(key) AS hash, a.\(archivedBlobs.generation) AS generation FROM \(archivedBlobs.archive) AS a
-          WHERE a.\(key) IN (SELECT d.hash FROM due AS d) AND a.\(archivedBlobs.generation) IS NOT NULL
-          FOR NO KEY UPDATE SKIP LOCKED
-        ), needed AS (
-          SELECT b.hash, coalesce(g.generation, 0) AS generation FROM used AS b LEFT JOIN \(objects) AS g ON g.hash = b.hash
-          UNION ALL
-          SELECT a.hash, a.generation FROM archived AS a
+          SELECT d.id
+          FROM due AS d
+          CROSS JOIN LATERAL (
+            SELECT FROM \(archivedBlobs.archive) AS a
+            WHERE a.\(key) = d.hash AND a.\(archivedBlobs.generation) = d.generation
+            FOR NO KEY UPDATE SKIP LOCKED
+          ) AS a
         )
         DELETE FROM \(deletions) AS d
-        USING due AS u, needed AS n
-        WHERE d.id = u.id AND u.hash = n.hash AND u.generation = n.generation;
+        WHERE d.id = ANY (ARRAY(
+          SELECT u.id FROM used AS u LEFT JOIN \(objects) AS g ON g.hash = u.hash WHERE u.generation = coalesce(g.generation, 0)
+          UNION ALL
+          SELECT a.id FROM archived AS a
+        ));
 
         RETURN QUERY
         WITH claimed AS (
           UPDATE \(deletions) AS d
           SET attempts = d.attempts + 1, next_attempt_at = pg_catalog.clock_timestamp() + lease
-          WHERE d.id IN (
+          WHERE d.id = ANY (ARRAY(
             SELECT c.id FROM \(deletions) AS c
             WHERE c.next_attempt_at <= pg_catalog.clock_timestamp() AND \(objectBucket("c.hash")) = ANY (buckets)
               AND NOT EXISTS (SELECT FROM \(uploads) AS u WHERE u.hash = c.hash AND u.generation = c.generation)
-              AND NOT EXISTS (
-                SELECT FROM \(neededObjects) AS b WHERE b.hash = c.hash AND b.object_key = \(objectKey)(c.hash, c.generation)
-              )
-            ORDER BY c.next_attempt_at
+              AND NOT \(isNeeded("c"))
+            ORDER BY c.id
             LIMIT batch_size
-          )
+          ))
           RETURNING d.id, d.hash, d.generation, d.size, d.attempts
         ), spent AS (
           -- Where the blob is does not change: it may be in another object than those that go.
@@ -586,9 +609,7 @@ extension RetentionSchema {
             CROSS JOIN LATERAL regexp_match(k.object_key, '^([0-9a-f]{64})(?:\\.([1-9][0-9]{0,8}))?$') AS n (part)
             WHERE n.part IS NOT NULL
           ) AS o
-          WHERE NOT EXISTS (
-              SELECT FROM \(neededObjects) AS b WHERE b.hash = o.hash AND b.object_key = \(objectKey)(o.hash, o.generation)
-            )
+          WHERE NOT \(isNeeded("o"))
             AND NOT EXISTS (SELECT FROM \(uploads) AS u WHERE u.hash = o.hash AND u.generation = o.generation)
           ON CONFLICT (hash, generation) DO NOTHING;
           GET DIAGNOSTICS added = ROW_COUNT;

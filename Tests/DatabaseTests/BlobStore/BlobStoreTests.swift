@@ -389,6 +389,83 @@ import Testing
     }
   }
 
+  /// Moves two new blobs into the store, back and out again, and works off the deletions that are due, at most two at once.
+  private func moveBlobs(_ content: String, in session: Connection) throws {
+    let contents = ["\(content), first", "\(content), second"]
+    let hashes = contents.map { Data($0.utf8).digest }
+    func complete(_ uploads: [Int]) throws {
+      let outcomes = try session.query("SELECT outcome FROM jam_blob_upload_complete($1::bigint[])", uploads).rows
+      #expect(outcomes.map { $0["outcome"] } == ["stored", "stored"])
+    }
+    func restore() throws {
+      for (hash, content) in zip(hashes, contents) {
+        _ = try session.query("SELECT jam_blob_restore($1, convert_to($2, 'UTF8'))", hash, content)
+      }
+    }
+    let begun = try zip(hashes, contents).map { hash, content in
+      try #require(
+        session.query("SELECT upload_id FROM jam_blob_upload_begin($1, $2)", hash, content.utf8.count).first
+      ).int("upload_id")
+    }
+    try complete(begun)
+    try restore()
+    let moved = try session.query("SELECT upload_id FROM jam_blob_offload_begin($1::text[])", hashes).rows
+    try complete(moved.map { try $0.int("upload_id") })
+    try restore()
+    let claimed = try session.query("SELECT deletion_id FROM jam_blob_deletions_claim(2)").rows.map {
+      try $0.int("deletion_id")
+    }
+    try #require(claimed.count == 2)
+    _ = try session.query("SELECT jam_blob_deletions_done(ARRAY[$1::bigint])", claimed[0])
+    _ = try session.query("SELECT jam_blob_deletions_failed(ARRAY[$1::bigint], '')", claimed[1])
+    _ = try session.query("SELECT jam_blob_deletions_add(ARRAY[$1, $2])", hashes[0], Data(content.utf8).digest)
+  }
+
+  @Test(
+    "Rows are looked up by their key, however many blobs there are, and deletions that are due",
+    arguments: [true, false]
+  )
+  func looksUpByKey(beginsEarly: Bool) async throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    let early = try database.connect()
+    // A statement with parameters has one plan for all their values after the fifth time.
+    for number in 1...6 { try moveBlobs("early \(number)", in: early) }
+    try database.connection.execute("VACUUM (ANALYZE)")
+    for number in 7...12 { try moveBlobs("early \(number)", in: early) }
+    // Objects of blobs, of archived blobs, and of neither; the latter are to be deleted.
+    try database.connection.execute(
+      """
+      INSERT INTO jam_preimages (hash, size, storage_class) SELECT encode(sha256(n::text::bytea), 'hex'), 1, 's3'
+        FROM generate_series(1, 3000) AS n;
+      INSERT INTO jam_archived_preimages (run_id, row_bytes, hash, size, media_type, created_at, uploader, storage_class,
+          refcount, generation)
+        SELECT 0, 1, encode(sha256(n::text::bytea), 'hex'), 1, '', now(), '', 's3', 0, 0 FROM generate_series(3001, 6000) AS n;
+      INSERT INTO jam_blob_deletions (hash, generation, size) SELECT encode(sha256(n::text::bytea), 'hex'), 0, 1
+        FROM generate_series(6001, 9000) AS n;
+      INSERT INTO jam_blob_objects (hash, generation, next_generation) SELECT encode(sha256(n::text::bytea), 'hex'), 0, 1
+        FROM generate_series(1, 9000) AS n;
+      """
+    )
+    if !beginsEarly { try database.connection.execute("VACUUM (ANALYZE)") }
+    let session = beginsEarly ? early : try database.connect()
+    try session.execute("BEGIN")
+    try moveBlobs("late", in: session)
+    let tables = try session.query(
+      """
+      SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname IN (
+        'jam_preimages', 'jam_archived_preimages', 'jam_blob_deletions', 'jam_blob_objects')
+      """
+    )
+    #expect(tables.rows.count == 4)
+    for table in tables.rows {
+      // By an index a whole table can be read as well.
+      let fetched = try table.int("idx_tup_fetch")
+      #expect(table["seq_scan"] == "0" && fetched < 300, "\(table["relname"] ?? ""): \(fetched) rows by an index")
+    }
+    try session.execute("ROLLBACK")
+  }
+
   @Test("An uninstall that would forget objects is refused, and says what to do")
   func uninstall() async throws {
     try await withDirectoryStore { objects in

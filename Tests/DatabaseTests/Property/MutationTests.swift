@@ -262,7 +262,7 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "sweep: drops the entry of an object that its blob is just leaving",
       "075_blob_store.sql",
-      "AND b.storage_class = 's3'\n    FOR NO KEY UPDATE SKIP LOCKED",
+      "AND b.storage_class = 's3'\n      FOR NO KEY UPDATE SKIP LOCKED",
       "AND b.storage_class = 's3'",
       spec: "blob-claim-leave"
     ),
@@ -329,8 +329,8 @@ private let isRunBy: Comment = "make mutations runs them"
     Mutation(
       "offload: waits for a submit",
       "075_blob_store.sql",
-      "AND (b.data IS NULL AND b.storage_class <> 's3')\n    FOR NO KEY UPDATE SKIP LOCKED",
-      "AND (b.data IS NULL AND b.storage_class <> 's3')\n    FOR NO KEY UPDATE",
+      "OR (b.data IS NULL AND b.storage_class <> 's3'))\n      FOR NO KEY UPDATE SKIP LOCKED",
+      "OR (b.data IS NULL AND b.storage_class <> 's3'))\n      FOR NO KEY UPDATE",
       modes: [.immediate],
       spec: "blob-offload-submit"
     ),
