@@ -74,6 +74,11 @@ BEGIN
     RAISE EXCEPTION 'not a hash: % is no SHA-256 in lower-case hex', left(jam_blob_upload_begin.hash::text, 100)
       USING ERRCODE = 'invalid_parameter_value';
   END IF;
+  -- Sizes are added up, those of uploads and deletions too: one that no blob can have would stop every fold and cleanup.
+  IF (jam_blob_upload_begin.size BETWEEN 0 AND 70368744177664) IS NOT TRUE THEN
+    RAISE EXCEPTION 'a preimage cannot have a size of % bytes (limit: 70368744177664 bytes)', jam_blob_upload_begin.size
+      USING ERRCODE = 'invalid_parameter_value';
+  END IF;
   -- A blob that is here counts as put now; one that is being deleted at this moment is gone when this returns.
   PERFORM public.jam_touch_preimages(ARRAY[jam_blob_upload_begin.hash]);
   PERFORM pg_catalog.pg_advisory_xact_lock(2130227520, 512 + (pg_catalog.hashtext(jam_blob_upload_begin.hash) & 255));

@@ -92,6 +92,17 @@ struct RetentionSchema {
   /// bigint.
   static let maximumSize = 1 << 46
 
+  /// Whether a blob can have this size.
+  func isSize(_ size: SQL) -> SQL { "\(size) BETWEEN 0 AND \(Self.maximumSize)" }
+
+  /// The error about a size that no blob can have.
+  func refuseSize(_ size: SQL) -> SQL {
+    """
+    RAISE EXCEPTION 'a \(comment: blobs.singular) cannot have a size of % bytes (limit: \(Self.maximumSize) bytes)', \(size)
+      USING ERRCODE = 'invalid_parameter_value';
+    """
+  }
+
   /// How much inline content a batch of a cleanup deletes at most, in bytes, unless a single blob is larger. A submit that
   /// names a blob of the batch waits for its COMMIT, and 8 MiB are archived and deleted within milliseconds.
   static let maximumBatchContent = 8 << 20

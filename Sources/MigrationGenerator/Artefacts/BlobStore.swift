@@ -184,6 +184,10 @@ extension RetentionSchema {
             RAISE EXCEPTION 'not a hash: % is no SHA-256 in lower-case hex', left(\(given.hash)::text, 100)
               USING ERRCODE = 'invalid_parameter_value';
           END IF;
+          -- Sizes are added up, those of uploads and deletions too: one that no blob can have would stop every fold and cleanup.
+          IF (\(isSize("\(given.other).size"))) IS NOT TRUE THEN
+            \(refuseSize("\(given.other).size"))
+          END IF;
           -- A blob that is here counts as put now; one that is being deleted at this moment is gone when this returns.
           PERFORM \(names.qualified("touch_\(blobs.plural)"))(ARRAY[\(given.hash)]);
           PERFORM pg_catalog.pg_advisory_xact_lock(\(lockNamespace), \(objectBucket(given.hash)));

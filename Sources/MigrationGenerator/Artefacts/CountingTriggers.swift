@@ -279,9 +279,8 @@ extension RetentionSchema {
           END IF;
         END IF;
         -- Sizes are added up: one that no blob can have would stop every fold and cleanup.
-        IF checks_size AND NOT NEW.\(size) BETWEEN 0 AND \(Self.maximumSize) THEN
-          RAISE EXCEPTION 'a \(comment: blobs.singular) cannot have a size of % bytes (limit: \(Self.maximumSize) bytes)', NEW.\(size)
-            USING ERRCODE = 'invalid_parameter_value';
+        IF checks_size AND NOT \(isSize("NEW.\(size)")) THEN
+          \(refuseSize("NEW.\(size)"))
         END IF;
         IF NEW.\(Identifier(blobs.data)) IS NOT NULL THEN
           -- Content that comes with the row is in the row, whatever it was before.

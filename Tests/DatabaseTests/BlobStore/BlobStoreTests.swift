@@ -466,6 +466,18 @@ import Testing
     try session.execute("ROLLBACK")
   }
 
+  @Test("A size that no blob can have is refused before anything is uploaded", arguments: [-1, 1 << 62, nil])
+  func absurdSize(size: Int?) throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    let error = #expect(throws: PostgresError.self) {
+      try database.connection.query("SELECT * FROM jam_blob_upload_begin($1, $2)", hash(1), size)
+    }
+    #expect(error?.sqlState == "22023")
+    #expect(try database.int("SELECT count(*) FROM jam_blob_uploads") == 0)
+    _ = try database.connection.query("SELECT * FROM jam_blob_upload_begin($1, $2)", hash(1), 1 << 46)
+  }
+
   @Test("An uninstall that would forget objects is refused, and says what to do")
   func uninstall() async throws {
     try await withDirectoryStore { objects in
