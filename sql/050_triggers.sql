@@ -115,6 +115,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -153,6 +154,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -221,6 +223,7 @@ BEGIN
       WHERE b.hash = f.hash AND f.expected >= 0
       RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
+    -- Into the ledger goes whatever was not stored in a row just now.
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
@@ -289,6 +292,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -327,6 +331,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -395,6 +400,7 @@ BEGIN
       WHERE b.hash = f.hash AND f.expected >= 0
       RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
+    -- Into the ledger goes whatever was not stored in a row just now.
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
@@ -463,6 +469,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -501,6 +508,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -569,6 +577,7 @@ BEGIN
       WHERE b.hash = f.hash AND f.expected >= 0
       RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
+    -- Into the ledger goes whatever was not stored in a row just now.
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
@@ -637,6 +646,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -675,6 +685,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -743,6 +754,7 @@ BEGIN
       WHERE b.hash = f.hash AND f.expected >= 0
       RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
+    -- Into the ledger goes whatever was not stored in a row just now.
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL
@@ -815,6 +827,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -857,6 +870,7 @@ BEGIN
         WHERE b.hash = f.hash AND f.expected >= 0
         RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
       )
+      -- Into the ledger goes whatever was not stored in a row just now.
       INSERT INTO public.jam_reference_ledger (hash, delta)
       SELECT c.hash, c.delta FROM changed AS c
       EXCEPT ALL
@@ -935,6 +949,7 @@ BEGIN
       WHERE b.hash = f.hash AND f.expected >= 0
       RETURNING f.hash, f.delta, b.refcount = f.expected AS is_stored, nextval('public.jam_refcount_adjustments')
     )
+    -- Into the ledger goes whatever was not stored in a row just now.
     INSERT INTO public.jam_reference_ledger (hash, delta)
     SELECT c.hash, c.delta FROM changed AS c
     EXCEPT ALL

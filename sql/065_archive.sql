@@ -144,6 +144,7 @@ DECLARE
     WHERE c.attrelid = relation AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
   );
 BEGIN
+  -- Where the rows have no other columns, the pieces about them are NULL, and concat leaves NULLs out.
   CASE data_class
     WHEN 'preimages' THEN
       EXECUTE concat(
@@ -495,7 +496,8 @@ WITH policy AS MATERIALIZED (
   WHERE l.hash IS NOT NULL
   GROUP BY l.hash
 )
--- What this transaction has written, or a later one, is no older than it.
+-- age(xmin) <= 0: written by this transaction or its subtransactions, or by one that began later; too many rather than
+-- too few.
 SELECT 'reports'::text, count(*)
 FROM public.jam_work_reports AS r, policy AS w
 WHERE r.created_at < w.reports_cutoff

@@ -378,7 +378,8 @@ BEGIN
 
   SELECT array_agg(l.id) INTO doomed
   FROM (SELECT r.id AS id FROM public.jam_work_reports AS r WHERE r.id = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
-  -- A row goes with all its attestations or not at all.
+  -- A row goes with all its attestations or not at all. One that we see and could not lock keeps its parent: all
+  -- we see, minus all we hold.
   WITH held AS MATERIALIZED (
     SELECT x.report_id AS id FROM public.jam_attestations AS x WHERE x.report_id = ANY (doomed) FOR UPDATE SKIP LOCKED
   )
@@ -562,7 +563,8 @@ BEGIN
 
   SELECT array_agg(l.id) INTO doomed
   FROM (SELECT r.id AS id FROM public.jam_work_packages AS r WHERE r.id = ANY (expired) FOR UPDATE SKIP LOCKED) AS l;
-  -- A row goes with all its items or not at all.
+  -- A row goes with all its items or not at all. One that we see and could not lock keeps its parent: all
+  -- we see, minus all we hold.
   WITH held AS MATERIALIZED (
     SELECT x.package_id AS id FROM public.jam_work_items AS x WHERE x.package_id = ANY (doomed) FOR UPDATE SKIP LOCKED
   )
@@ -769,6 +771,8 @@ BEGIN
   FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
   WHERE pg_try_advisory_xact_lock(2130227520, k.bucket);
 
+  -- First the ledger, then the rows, in this order: an entry that a fold takes in between was still seen here, so its
+  -- preimage is left out.
   SELECT array_agg(s.hash) INTO settled
   FROM (
     SELECT u.hash FROM unnest(unreferenced) AS u (hash)

@@ -192,6 +192,8 @@ BEGIN
     WHERE l.is_first AND b.hash = l.hash
     RETURNING b.hash AS hash, l.is_offload
   ), ended AS MATERIALIZED (
+    -- Read top down: used by us; gone, or for an upload inserted by another that our snapshot does not show; locked;
+    -- inline meanwhile; else another upload was first. Whether the object is kept, is_used decides.
     SELECT l.id, l.hash, l.generation, l.size,
       CASE
         WHEN a.hash IS NOT NULL OR m.hash IS NOT NULL THEN 'stored'

@@ -326,6 +326,7 @@ extension RetentionSchema {
           WHERE c.attrelid = relation AND c.attname = ANY (others) AND c.attgenerated = '' AND NOT c.attisdropped
         );
       BEGIN
+        -- Where the rows have no other columns, the pieces about them are NULL, and concat leaves NULLs out.
         CASE data_class
           \(SQL.joined(branches, separator: "\n"))
         END CASE;
@@ -456,7 +457,8 @@ extension RetentionSchema {
         WHERE l.hash IS NOT NULL
         GROUP BY l.hash
       )
-      -- What this transaction has written, or a later one, is no older than it.
+      -- age(xmin) <= 0: written by this transaction or its subtransactions, or by one that began later; too many rather than
+      -- too few.
       \(SQL.joined(counts, separator: "\nUNION ALL\n"))
       UNION ALL
       SELECT \(literal: blobs.plural)::text, count(*)

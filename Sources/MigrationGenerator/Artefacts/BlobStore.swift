@@ -312,6 +312,8 @@ extension RetentionSchema {
           WHERE l.is_first AND b.\(key) = l.hash
           RETURNING b.\(key) AS hash, l.is_offload
         ), ended AS MATERIALIZED (
+          -- Read top down: used by us; gone, or for an upload inserted by another that our snapshot does not show; locked;
+          -- inline meanwhile; else another upload was first. Whether the object is kept, is_used decides.
           SELECT l.id, l.hash, l.generation, l.size,
             CASE
               WHEN a.hash IS NOT NULL OR m.hash IS NOT NULL THEN 'stored'

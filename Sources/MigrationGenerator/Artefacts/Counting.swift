@@ -210,6 +210,7 @@ extension RetentionSchema {
           GROUP BY t.hash
         ), found AS MATERIALIZED (
           SELECT p.hash, p.delta, p.put_at, p.recorded_at, p.entries, b.stored, u.refcount AS awaited,
+            -- NULL: locked by us; true: here, but locked by somebody; false: not here.
             CASE WHEN b.stored IS NULL THEN EXISTS (SELECT FROM \(blobTable) AS x WHERE x.\(key) = p.hash) END AS is_busy
           FROM pending AS p
           LEFT JOIN LATERAL (

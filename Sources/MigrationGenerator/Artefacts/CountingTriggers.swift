@@ -71,6 +71,7 @@ extension RetentionSchema {
           WHERE b.\(key) = f.hash AND f.expected >= 0
           RETURNING f.hash, f.delta, b.\(refcount) = f.expected AS is_stored, nextval(\(literal(adjustments)))
         )
+        -- Into the ledger goes whatever was not stored in a row just now.
         INSERT INTO \(ledger) (hash, delta)
         SELECT c.hash, c.delta FROM changed AS c
         EXCEPT ALL

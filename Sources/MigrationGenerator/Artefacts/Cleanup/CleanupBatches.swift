@@ -224,7 +224,8 @@ extension RetentionSchema {
       let child = Identifier(key.columns[0])
       return (
         """
-        -- A row goes with all its \(comment: part.name) or not at all.
+        -- A row goes with all its \(comment: part.name) or not at all. One that we see and could not lock keeps its parent: all
+        -- we see, minus all we hold.
         WITH held AS MATERIALIZED (
           SELECT x.\(child) AS id FROM \(names.table(part.table)) AS x WHERE x.\(child) = ANY (doomed) FOR UPDATE SKIP LOCKED
         )
@@ -380,6 +381,8 @@ extension RetentionSchema {
         FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM unnest(unreferenced) AS h (hash)) AS k
         WHERE pg_try_advisory_xact_lock(\(lockNamespace), k.bucket);
 
+        -- First the ledger, then the rows, in this order: an entry that a fold takes in between was still seen here, so its
+        -- \(comment: blobs.singular) is left out.
         SELECT array_agg(s.hash) INTO settled
         FROM (
           SELECT u.hash FROM unnest(unreferenced) AS u (hash)
