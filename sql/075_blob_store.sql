@@ -291,7 +291,10 @@ BEGIN
   IF found_class <> 's3' THEN
     RETURN 'inline';
   END IF;
-  UPDATE public.jam_preimages AS b SET data = content, storage_class = 'db' WHERE b.hash = jam_blob_restore.hash;
+  -- The parameter, and no column of that name.
+  UPDATE public.jam_preimages AS b
+  SET data = jam_blob_restore.content, storage_class = 'db'
+  WHERE b.hash = jam_blob_restore.hash;
   RETURN 'stored';
 END
 $jam$;

@@ -421,7 +421,10 @@ extension RetentionSchema {
           IF found_class <> \(external) THEN
             RETURN 'inline';
           END IF;
-          UPDATE \(blobTable) AS b SET \(data) = content, \(storageClass) = 'db' WHERE b.\(key) = \(function.identifier).hash;
+          -- The parameter, and no column of that name.
+          UPDATE \(blobTable) AS b
+          SET \(data) = \(function.identifier).content, \(storageClass) = 'db'
+          WHERE b.\(key) = \(function.identifier).hash;
           RETURN 'stored';
         END
         """

@@ -116,6 +116,24 @@ import Testing
     }
   }
 
+  @Test("A restore takes the content that it is given, also where the table has a column of that name")
+  func restoreBesideColumn() async throws {
+    try await withDirectoryStore { objects in
+      let test = try TestBlobStore(objects: objects)
+      try test.database.connection.execute("ALTER TABLE jam_preimages ADD COLUMN content bytea")
+      let content = Data("restored".utf8)
+      try test.putInline(content)
+      try await test.offload()
+      var options = MoveOptions()
+      options.minimumBytes = -1
+      #expect(try await test.store.restore(options).moved.count == 1)
+      #expect(try test.storageClass(content.digest) == "db")
+      #expect(try await test.store.sweep().deleted.count == 1)
+      #expect(try await test.read(content.digest) == content)
+      #expect(try test.database.int("SELECT count(*) FROM jam_preimages WHERE content IS NOT NULL") == 0)
+    }
+  }
+
   @Test("What a client puts inline over an external blob is inline again, and nothing is lost")
   func inlineOverExternal() async throws {
     try await withDirectoryStore { objects in
