@@ -70,11 +70,10 @@ struct RetentionSchema {
     static let objects = 512
   }
 
-  /// The bucket of a blob's key.
+  /// The bucket of a blob's key. Of bytes a hash too: keys may all begin alike, and one may be empty.
   func bucket(_ key: SQL) -> SQL {
-    columnType(of: blobs.key, in: blobs.table) == "bytea"
-      ? "pg_catalog.get_byte(\(key), 0)"
-      : "(pg_catalog.hashtext(\(key)) & 255)"
+    let text: SQL = columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.encode(\(key), 'hex')" : key
+    return "(pg_catalog.hashtext(\(text)) & 255)"
   }
 
   /// Takes the shared lock of a key's bucket; true, so that it can stand in a WHERE or HAVING clause.

@@ -130,6 +130,35 @@ import Testing
     )
   }
 
+  @Test("Keys of bytes that begin alike share no bucket, and an empty one can be cleaned and deleted")
+  func bucketsOfBytes() throws {
+    let database = try TestDatabase(model: Self.model(.immediate))
+    _ = try database.migrate()
+    let names = ObjectNames(database.model)
+    let blobs = names.table(Self.blobs)
+    try database.connection.execute(
+      """
+      BEGIN;
+      INSERT INTO \(names.table(Self.documents)) ("order", keys)
+      SELECT 1, array_agg('\\x1220'::bytea || sha256(convert_to(n::text, 'UTF8'))) FROM generate_series(1, 64) AS n;
+      """
+    )
+    let buckets = try database.int(
+      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND pid = pg_backend_pid()"
+    )
+    try database.connection.execute("ROLLBACK")
+    #expect(buckets > 32)
+
+    let putEmpty: SQL =
+      "INSERT INTO \(blobs) (\"Key\", \"si ze\", created) VALUES (''::bytea, 1, now() - interval '60 days')"
+    try database.connection.execute(putEmpty)
+    #expect(try database.retention.cleanup().int("deleted_blobs") == 1)
+    try database.connection.execute(putEmpty)
+    try database.connection.execute("DELETE FROM \(blobs)")
+    #expect(try database.int("SELECT count(*) FROM \(blobs)") == 0)
+    try database.expectLaw()
+  }
+
   @Test("The same model gives the same bytes, and no generated name is longer than PostgreSQL keeps")
   func sameBytes() {
     #expect(Self.model(.immediate).validate() == [])
