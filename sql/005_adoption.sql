@@ -2,8 +2,9 @@
 --
 -- 005_adoption.sql
 --   Refuses to go on where a table of the application exists without what the retention relies on: columns of the
---   model's types, a key that is unique, NOT NULL for that key and for refcount, and every row to be seen: no
---   partitions, no tables that inherit, no row-level security for the owner. Changes nothing.
+--   model's types, a key that is unique, NOT NULL for that key and for what every blob needs
+--   (size, created_at, storage_class, refcount), and every row to be seen: no partitions, no tables
+--   that inherit, no row-level security for the owner. Changes nothing.
 -- locks:
 --   none
 -- rerun: safe at any time
@@ -106,12 +107,12 @@ BEGIN
       ('public.jam_attestations', 'engine', 'text', false),
       ('public.jam_attestations', 'engine_version', 'text', false),
       ('public.jam_preimages', 'hash', 'text', true),
-      ('public.jam_preimages', 'size', 'bigint', false),
+      ('public.jam_preimages', 'size', 'bigint', true),
       ('public.jam_preimages', 'media_type', 'text', false),
       ('public.jam_preimages', 'data', 'bytea', false),
-      ('public.jam_preimages', 'created_at', 'timestamptz', false),
+      ('public.jam_preimages', 'created_at', 'timestamptz', true),
       ('public.jam_preimages', 'uploader', 'text', false),
-      ('public.jam_preimages', 'storage_class', 'text', false),
+      ('public.jam_preimages', 'storage_class', 'text', true),
       ('public.jam_preimages', 'refcount', 'bigint', true)
     ) AS e (table_name, column_name, type, is_required)
     JOIN existing AS t ON t.table_name = e.table_name

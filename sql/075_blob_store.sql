@@ -43,7 +43,7 @@ $jam$;
 COMMENT ON FUNCTION public.jam_blob_object_key(text, integer) IS 'The name of an object in the store, without the prefix that the client puts before it.';
 
 CREATE OR REPLACE VIEW public.jam_blob_locations AS
-SELECT b.hash AS hash, b.size AS size, b.media_type AS media_type,
+SELECT b.hash AS hash, b.size AS size, coalesce(b.media_type, '') AS media_type,
   coalesce(nullif(b.storage_class, ''), 'db') AS storage_class,
   CASE WHEN b.storage_class = 's3' THEN public.jam_blob_object_key(b.hash, coalesce(g.generation, 0)) END AS object_key,
   b.created_at AS created_at
@@ -89,7 +89,7 @@ BEGIN
   RETURN QUERY
   WITH begun AS (
     INSERT INTO public.jam_blob_uploads AS u (hash, generation, size, media_type, uploader, is_offload, expires_at)
-    SELECT jam_blob_upload_begin.hash, coalesce(g.next_generation, 0), jam_blob_upload_begin.size, jam_blob_upload_begin.media_type, jam_blob_upload_begin.uploader, false, pg_catalog.clock_timestamp() + lease
+    SELECT jam_blob_upload_begin.hash, coalesce(g.next_generation, 0), jam_blob_upload_begin.size, coalesce(jam_blob_upload_begin.media_type, ''), coalesce(jam_blob_upload_begin.uploader, ''), false, pg_catalog.clock_timestamp() + lease
     FROM (SELECT) AS one
     LEFT JOIN public.jam_blob_objects AS g ON g.hash = jam_blob_upload_begin.hash
     RETURNING u.id, u.hash, u.generation
@@ -118,7 +118,7 @@ BEGIN
   FROM (SELECT DISTINCT 512 + (pg_catalog.hashtext(s.hash) & 255) AS bucket FROM (SELECT h.hash FROM pg_catalog.unnest(hashes) AS h (hash) WHERE h.hash ~ '^[0-9a-f]{64}$') AS s ORDER BY 1) AS k;
   RETURN QUERY
   WITH asked AS MATERIALIZED (
-    SELECT h.hash, pg_catalog.octet_length(b.data)::bigint AS size, b.media_type AS media_type,
+    SELECT h.hash, pg_catalog.octet_length(b.data)::bigint AS size, coalesce(b.media_type, '') AS media_type,
       coalesce(g.next_generation, 0) AS generation,
       CASE
         WHEN (h.hash ~ '^[0-9a-f]{64}$') IS NOT TRUE THEN 'not a hash'
@@ -178,8 +178,9 @@ BEGIN
       FOR NO KEY UPDATE SKIP LOCKED
     ) AS b
   ), arrived AS (
-    INSERT INTO public.jam_preimages (hash, size, media_type, storage_class, uploader)
-    SELECT l.hash, l.size, l.media_type, 's3', l.uploader
+    -- With all that a blob needs: the table may have no defaults.
+    INSERT INTO public.jam_preimages (hash, size, media_type, storage_class, created_at, uploader)
+    SELECT l.hash, l.size, l.media_type, 's3', now(), l.uploader
     FROM leases AS l
     WHERE l.is_first AND NOT l.is_offload
     ON CONFLICT (hash) DO NOTHING

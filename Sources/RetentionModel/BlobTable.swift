@@ -45,4 +45,18 @@ public struct BlobTable: Equatable, Sendable {
     self.storageClass = storageClass
     self.refcount = refcount
   }
+
+  /// What its columns are for, each with its name in a model file.
+  package var roles: [(name: String, column: String)] {
+    [
+      ("key", key), ("size", size), ("media_type", mediaType), ("data", data), ("created_at", createdAt),
+      ("storage_class", storageClass), ("refcount", refcount),
+    ]
+  }
+
+  /// Those of the roles in which no blob may have NULL, besides the key: it would be counted nowhere, and a look at where
+  /// its content is would yield neither yes nor no.
+  package var requiredRoles: [(name: String, column: String)] {
+    roles.filter { ["size", "created_at", "storage_class", "refcount"].contains($0.name) }
+  }
 }

@@ -232,6 +232,13 @@ private struct Validation {
     if table.columns.first(where: { $0.name == blobs.data })?.isNullable == false {
       add("blobs.data", "\"\(blobs.data)\" must be nullable: a blob in an object store has none")
     }
+    for (role, name) in blobs.requiredRoles
+    where table.columns.first(where: { $0.name == name })?.isNullable == true {
+      add(
+        "blobs.\(role)",
+        "\"\(name)\" must not be nullable: every blob needs its \(role); give one to the rows without, then SET NOT NULL"
+      )
+    }
   }
 
   private var keyType: String? {

@@ -156,7 +156,8 @@ import Testing
     try database.createTables()
     try database.connection.execute(
       """
-      ALTER TABLE jam_preimages ALTER refcount DROP NOT NULL;
+      ALTER TABLE jam_preimages ALTER refcount DROP NOT NULL, ALTER size DROP NOT NULL, ALTER created_at DROP NOT NULL,
+        ALTER storage_class DROP NOT NULL, ALTER media_type DROP NOT NULL;
       ALTER TABLE jam_attestations DROP CONSTRAINT jam_attestations_pkey;
       CREATE UNIQUE INDEX ON jam_attestations (report_id) INCLUDE (worker_id);
       CREATE UNIQUE INDEX ON jam_attestations (report_id, worker_id) WHERE weight > 0;
@@ -164,8 +165,11 @@ import Testing
       """
     )
     let expected = [
+      "column created_at of table public.jam_preimages may be NULL",
       "column memo of table public.jam_work_items is of type character varying(10), but the retention model says text",
       "column refcount of table public.jam_preimages may be NULL",
+      "column size of table public.jam_preimages may be NULL",
+      "column storage_class of table public.jam_preimages may be NULL",
       "table public.jam_attestations has no unique key on (report_id, worker_id)",
     ]
     let error = try #require(throws: RunnerError.self) { try database.migrate() }
@@ -174,7 +178,8 @@ import Testing
 
     try database.connection.execute(
       """
-      ALTER TABLE jam_preimages ALTER refcount SET NOT NULL;
+      ALTER TABLE jam_preimages ALTER refcount SET NOT NULL, ALTER size SET NOT NULL, ALTER created_at SET NOT NULL,
+        ALTER storage_class SET NOT NULL;
       CREATE UNIQUE INDEX ON jam_attestations (worker_id, report_id);
       ALTER TABLE jam_work_items ALTER memo TYPE text;
       """

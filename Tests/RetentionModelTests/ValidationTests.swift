@@ -38,6 +38,10 @@ import Testing
     },
     Mistake("reference twice", "references[6]") { $0.references.append($0.references[0]) },
     Mistake("blob key that is no key", "blobs.key") { $0.blobs.key = "media_type" },
+    Mistake("blob size that may be NULL", "blobs.size") { $0.tables[6].columns[1].isNullable = true },
+    Mistake("blob time that may be NULL", "blobs.created_at") { $0.tables[6].columns[4].isNullable = true },
+    Mistake("blob place that may be NULL", "blobs.storage_class") { $0.tables[6].columns[6].isNullable = true },
+    Mistake("count that may be NULL", "blobs.refcount") { $0.tables[6].columns[7].isNullable = true },
     Mistake("class name that is no word", "classes[0].name") { $0.classes[0].name = "My reports" },
     Mistake("class with a composite key", "classes[0].table") { $0.classes[0].table = "jam_attestations" },
     Mistake("part of another table", "classes[1].parts[0].table") {

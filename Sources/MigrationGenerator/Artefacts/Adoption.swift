@@ -9,21 +9,22 @@ extension RetentionSchema {
       kind: .repeatable,
       purpose: [
         "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
-        "model's types, a key that is unique, NOT NULL for that key and for \(blobs.refcount), and every row to be seen: no",
-        "partitions, no tables that inherit, no row-level security for the owner. Changes nothing.",
+        "model's types, a key that is unique, NOT NULL for that key and for what every blob needs",
+        "(\(blobs.requiredRoles.map(\.column).joined(separator: ", "))), and every row to be seen: no partitions, no tables",
+        "that inherit, no row-level security for the owner. Changes nothing.",
       ],
       locks: ["none"],
       body: "DO \(adoptionCheck.dollarQuoted());"
     )
   }
 
-  /// NULL in a key names no row, and a count that is NULL stays so, whatever is added to it. A key that is not unique
-  /// gives one hash several counts.
+  /// NULL in a key names no row; a count that is NULL stays so, whatever is added to it. A blob whose place is NULL would be
+  /// taken for stored when nothing has its content. A key that is not unique gives one hash several counts.
   private var adoptionCheck: SQL {
     let columns = model.tables.flatMap { table in
       table.columns.map { column -> SQL in
-        let isCounter = table.name == blobs.table && column.name == blobs.refcount
-        let isRequired: SQL = isCounter || table.primaryKey.contains(column.name) ? "true" : "false"
+        let isNeeded = table.name == blobs.table && blobs.requiredRoles.contains { $0.column == column.name }
+        let isRequired: SQL = isNeeded || table.primaryKey.contains(column.name) ? "true" : "false"
         return """
           (\(literal: names.table(table.name).quoted), \(literal: column.name), \(literal: column.type), \(isRequired))
           """

@@ -118,6 +118,9 @@ extension RetentionSchema {
 
   // MARK: Where a blob is
 
+  /// The media type of a blob row; none is the empty one.
+  private func mediaType(_ alias: SQL) -> SQL { "coalesce(\(alias).\(Identifier(blobs.mediaType)), '')" }
+
   private var objectKeyFunction: SQL {
     let body: SQL =
       "SELECT CASE WHEN generation = 0 THEN \(hexKey("hash")) ELSE \(hexKey("hash")) || '.' || generation END"
@@ -132,7 +135,7 @@ extension RetentionSchema {
   private var locationsView: SQL {
     """
     CREATE OR REPLACE VIEW \(locations) AS
-    SELECT b.\(key) AS hash, b.\(Identifier(blobs.size)) AS size, b.\(Identifier(blobs.mediaType)) AS media_type,
+    SELECT b.\(key) AS hash, b.\(Identifier(blobs.size)) AS size, \(mediaType("b")) AS media_type,
       coalesce(nullif(b.\(Identifier(blobs.storageClass)), ''), 'db') AS storage_class,
       CASE WHEN \(isExternal("b")) THEN \(objectKey)(b.\(key), coalesce(g.generation, 0)) END AS object_key,
       b.\(Identifier(blobs.createdAt)) AS created_at
@@ -198,7 +201,7 @@ extension RetentionSchema {
           RETURN QUERY
           WITH begun AS (
             INSERT INTO \(uploads) AS u (hash, generation, size, media_type, uploader, is_offload, expires_at)
-            SELECT \(given.hash), \(nextGeneration), \(given.other).size, \(given.other).media_type, \(given.other).uploader, false, \(leaseEnd)
+            SELECT \(given.hash), \(nextGeneration), \(given.other).size, coalesce(\(given.other).media_type, ''), coalesce(\(given.other).uploader, ''), false, \(leaseEnd)
             FROM (SELECT) AS one
             LEFT JOIN \(objects) AS g ON g.hash = \(given.hash)
             RETURNING u.id, u.hash, u.generation
@@ -231,7 +234,7 @@ extension RetentionSchema {
         \(lockObjects(of: "SELECT h.hash FROM pg_catalog.unnest(hashes) AS h (hash) WHERE \(isDigest("h.hash"))"))
         RETURN QUERY
         WITH asked AS MATERIALIZED (
-          SELECT h.hash, pg_catalog.octet_length(b.\(data))::bigint AS size, b.\(Identifier(blobs.mediaType)) AS media_type,
+          SELECT h.hash, pg_catalog.octet_length(b.\(data))::bigint AS size, \(mediaType("b")) AS media_type,
             \(nextGeneration) AS generation,
             CASE
               WHEN (\(isDigest("h.hash"))) IS NOT TRUE THEN 'not a hash'
@@ -298,8 +301,9 @@ extension RetentionSchema {
             FOR NO KEY UPDATE SKIP LOCKED
           ) AS b
         ), arrived AS (
-          INSERT INTO \(blobTable) (\(key), \(size), \(Identifier(blobs.mediaType)), \(storageClass)\(uploaderColumn))
-          SELECT l.hash, l.size, l.media_type, \(external)\(uploaderColumn.text.isEmpty ? "" : ", l.uploader")
+          -- With all that a blob needs: the table may have no defaults.
+          INSERT INTO \(blobTable) (\(key), \(size), \(Identifier(blobs.mediaType)), \(storageClass), \(Identifier(blobs.createdAt))\(uploaderColumn))
+          SELECT l.hash, l.size, l.media_type, \(external), now()\(uploaderColumn.text.isEmpty ? "" : ", l.uploader")
           FROM leases AS l
           WHERE l.is_first AND NOT l.is_offload
           ON CONFLICT (\(key)) DO NOTHING

@@ -130,8 +130,8 @@ extension BlobStore {
     try await staging(content, progress, on: connection) { connection, whole in
       let inserted = try connection.query(
         """
-        INSERT INTO \(table) (\(key), \(Identifier(blobs.size)), \(Identifier(blobs.mediaType)), \(data)\(hasUploader ? ", uploader" : ""))
-        SELECT \(asKey("$1")), $2::bigint, $3, c.bytes\(hasUploader ? ", $4" : "")
+        INSERT INTO \(table) (\(key), \(Identifier(blobs.size)), \(Identifier(blobs.mediaType)), \(data), \(Identifier(blobs.storageClass)), \(Identifier(blobs.createdAt))\(hasUploader ? ", uploader" : ""))
+        SELECT \(asKey("$1")), $2::bigint, $3, c.bytes, 'db', now()\(hasUploader ? ", $4" : "")
         FROM (SELECT \(whole) AS bytes OFFSET 0) AS c
         WHERE encode(sha256(c.bytes), 'hex') = $1 AND $4::text IS NOT NULL
         ON CONFLICT (\(key)) DO UPDATE SET \(data) = coalesce(\(table).\(data), EXCLUDED.\(data)),

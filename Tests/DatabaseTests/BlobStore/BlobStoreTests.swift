@@ -134,6 +134,41 @@ import Testing
     }
   }
 
+  @Test("Where the table has no defaults and media types are NULL, blobs are put, moved and read all the same")
+  func withoutDefaults() async throws {
+    var model = RetentionModel.jam
+    let table = try #require(model.tables.firstIndex { $0.name == model.blobs.table })
+    for index in model.tables[table].columns.indices {
+      model.tables[table].columns[index].defaultExpression = nil
+      if model.tables[table].columns[index].name == model.blobs.mediaType {
+        model.tables[table].columns[index].isNullable = true
+      }
+    }
+    let database = try TestDatabase(model: model)
+    _ = try database.migrate()
+    try database.retention.setPolicy("offload_threshold_bytes", to: "10")
+    try await withDirectoryStore { objects in
+      let test = TestBlobStore(database: database, objects: objects)
+      let (small, large) = (Data("small".utf8), Data("larger than that".utf8))
+      #expect(try await test.put(small).storageClass == "db")
+      #expect(try await test.put(large).storageClass == "s3")
+      #expect(try database.int("SELECT count(*) FROM jam_preimages WHERE created_at > now() - interval '1 hour'") == 2)
+      try database.connection.execute("UPDATE jam_preimages SET media_type = NULL")
+      #expect(try await test.offload().moved.count == 1)
+      for content in [small, large] {
+        #expect(try test.storageClass(content.digest) == "s3")
+        #expect(try await test.read(content.digest) == content)
+        #expect(try await test.store.location(of: content.digest)?.mediaType == "")
+      }
+      // Of a client in another language.
+      let begun = try database.connection.query(
+        "SELECT outcome FROM jam_blob_upload_begin($1, 1, NULL, NULL)",
+        hash(1)
+      )
+      #expect(begun.first?["outcome"] == "upload")
+    }
+  }
+
   @Test("What a client puts inline over an external blob is inline again, and nothing is lost")
   func inlineOverExternal() async throws {
     try await withDirectoryStore { objects in
