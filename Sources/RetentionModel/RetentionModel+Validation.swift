@@ -232,6 +232,11 @@ private struct Validation {
     if table.columns.first(where: { $0.name == blobs.data })?.isNullable == false {
       add("blobs.data", "\"\(blobs.data)\" must be nullable: a blob in an object store has none")
     }
+    for (index, role) in blobs.roles.enumerated() {
+      if let other = blobs.roles[..<index].first(where: { $0.column.hasSameScalars(as: role.column) }) {
+        add("blobs.\(role.name)", "\"\(role.column)\" is blobs.\(other.name) already; each needs a column of its own")
+      }
+    }
     for (role, name) in blobs.requiredRoles
     where table.columns.first(where: { $0.name == name })?.isNullable == true {
       add(

@@ -38,6 +38,8 @@ import Testing
     },
     Mistake("reference twice", "references[6]") { $0.references.append($0.references[0]) },
     Mistake("blob key that is no key", "blobs.key") { $0.blobs.key = "media_type" },
+    Mistake("one column for two things", "blobs.storage_class") { $0.blobs.storageClass = $0.blobs.mediaType },
+    Mistake("size for the count", "blobs.refcount") { $0.blobs.refcount = $0.blobs.size },
     Mistake("blob size that may be NULL", "blobs.size") { $0.tables[6].columns[1].isNullable = true },
     Mistake("blob time that may be NULL", "blobs.created_at") { $0.tables[6].columns[4].isNullable = true },
     Mistake("blob place that may be NULL", "blobs.storage_class") { $0.tables[6].columns[6].isNullable = true },
