@@ -328,19 +328,19 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET jit 
 AS $jam$
 BEGIN
   -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
-  PERFORM FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE pg_catalog.octet_length(h.hash) BETWEEN 1 AND 1024) AS b
+  PERFORM FROM (SELECT DISTINCT (pg_catalog.hashtext(h.hash) & 255) AS bucket FROM pg_catalog.unnest(jam_touch_preimages.hashes) AS h (hash) WHERE pg_catalog.octet_length(h.hash) BETWEEN 1 AND 1024) AS b
   WHERE pg_catalog.pg_advisory_xact_lock_shared(2130227520, b.bucket) IS NOT NULL;
 
   -- An older snapshot still shows a blob that is gone by now; locking its row tells, with a serialization failure.
   IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-    PERFORM FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes) FOR KEY SHARE;
+    PERFORM FROM public.jam_preimages AS b WHERE b.hash = ANY (jam_touch_preimages.hashes) FOR KEY SHARE;
   END IF;
 
   INSERT INTO public.jam_reference_ledger (hash, delta, recorded_at, is_put)
-  SELECT b.hash, 0, clock_timestamp(), true FROM public.jam_preimages AS b WHERE b.hash = ANY (hashes);
+  SELECT b.hash, 0, clock_timestamp(), true FROM public.jam_preimages AS b WHERE b.hash = ANY (jam_touch_preimages.hashes);
 
   RETURN QUERY
-  SELECT DISTINCT h.hash FROM pg_catalog.unnest(hashes) AS h (hash)
+  SELECT DISTINCT h.hash FROM pg_catalog.unnest(jam_touch_preimages.hashes) AS h (hash)
   WHERE NOT EXISTS (SELECT FROM public.jam_preimages AS b WHERE b.hash = h.hash);
 END
 $jam$;

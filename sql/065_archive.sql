@@ -369,7 +369,7 @@ BEGIN
       RETURN QUERY
       SELECT 'jam_preimages'::text, a.hash::text,
         CASE
-          WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
+          WHEN a."entry" = ANY (jam_undo_conflicts.failed) THEN jam_undo_conflicts.reasons[array_position(jam_undo_conflicts.failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_preimages AS t WHERE t.hash = a.hash)
             THEN 'it is here again, with another content or none'
           WHEN a.other_columns IS NOT NULL AND EXISTS (
@@ -388,7 +388,7 @@ BEGIN
       RETURN QUERY
       SELECT 'jam_work_packages'::text, a.id::text,
         CASE
-          WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
+          WHEN a."entry" = ANY (jam_undo_conflicts.failed) THEN jam_undo_conflicts.reasons[array_position(jam_undo_conflicts.failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_work_packages AS t WHERE t.id = a.id)
             THEN 'a row with this key is here again'
           WHEN NOT (a.service_id IS NULL OR EXISTS (SELECT FROM public.jam_services AS p WHERE p.id = a.service_id)) THEN 'its row of jam_services is gone'
@@ -408,7 +408,7 @@ BEGIN
       RETURN QUERY
       SELECT 'jam_work_items'::text, a.id::text,
         CASE
-          WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
+          WHEN a."entry" = ANY (jam_undo_conflicts.failed) THEN jam_undo_conflicts.reasons[array_position(jam_undo_conflicts.failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_work_items AS t WHERE t.id = a.id)
             THEN 'a row with this key is here again'
           WHEN NOT (a.package_id IS NULL OR EXISTS (SELECT FROM public.jam_work_packages AS p WHERE p.id = a.package_id)) THEN coalesce(
@@ -431,7 +431,7 @@ BEGIN
       RETURN QUERY
       SELECT 'jam_work_reports'::text, a.id::text,
         CASE
-          WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
+          WHEN a."entry" = ANY (jam_undo_conflicts.failed) THEN jam_undo_conflicts.reasons[array_position(jam_undo_conflicts.failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_work_reports AS t WHERE t.id = a.id)
             THEN 'a row with this key is here again'
           WHEN NOT (a.package_id IS NULL OR EXISTS (SELECT FROM public.jam_work_packages AS p WHERE p.id = a.package_id)) THEN coalesce(
@@ -455,7 +455,7 @@ BEGIN
       RETURN QUERY
       SELECT 'jam_attestations'::text, ROW(a.report_id, a.worker_id)::text,
         CASE
-          WHEN a."entry" = ANY (failed) THEN reasons[array_position(failed, a."entry")]
+          WHEN a."entry" = ANY (jam_undo_conflicts.failed) THEN jam_undo_conflicts.reasons[array_position(jam_undo_conflicts.failed, a."entry")]
           WHEN EXISTS (SELECT FROM public.jam_attestations AS t WHERE t.report_id = a.report_id AND t.worker_id = a.worker_id)
             THEN 'a row with this key is here again'
           WHEN NOT (a.report_id IS NULL OR EXISTS (SELECT FROM public.jam_work_reports AS p WHERE p.id = a.report_id)) THEN coalesce(
@@ -522,7 +522,7 @@ WHERE r.created_at < w.preimages_cutoff
   AND r.created_at > '-infinity'
   AND age(r.xmin) <= 0
   -- What rows that have come since refer to may be theirs alone, and go with them.
-  AND (r.refcount + coalesce(c.delta, 0) = 0 OR r.hash = ANY (wanted))
+  AND (r.refcount + coalesce(c.delta, 0) = 0 OR r.hash = ANY (jam_undo_expired.wanted))
   AND (c.put_at < w.preimages_cutoff) IS NOT FALSE
   AND NOT EXISTS (SELECT FROM public.jam_preimage_puts AS t WHERE t.hash = r.hash AND t.put_at >= w.preimages_cutoff)
 $jam$;

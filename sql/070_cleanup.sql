@@ -424,7 +424,7 @@ BEGIN
       USING public.jam_unknown_columns('public.jam_attestations', ARRAY['report_id', 'worker_id', 'signature', 'weight', 'created_at', 'engine', 'engine_version']) AS o
       WHERE x.report_id = ANY (doomed)
       RETURNING x.report_id, x.worker_id, x.signature, x.weight, x.created_at, x.engine, x.engine_version,
-        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x.*, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_attestations (
         run_id, row_bytes, other_columns, report_id, worker_id, signature, weight, created_at, engine, engine_version
@@ -448,7 +448,7 @@ BEGIN
       USING public.jam_unknown_columns('public.jam_work_reports', ARRAY['id', 'package_id', 'service_id', 'refine_output_hash', 'refine_output_compact', 'traces', 'created_at']) AS o
       WHERE x.id = ANY (doomed)
       RETURNING x.id, x.package_id, x.service_id, x.refine_output_hash, x.refine_output_compact, x.traces, x.created_at,
-        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x.*, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_reports (
         run_id, row_bytes, other_columns, id, package_id, service_id, refine_output_hash, refine_output_compact, traces, created_at
@@ -591,7 +591,7 @@ BEGIN
       USING public.jam_unknown_columns('public.jam_work_items', ARRAY['id', 'package_id', 'kind', 'params_hash', 'preimage_hashes', 'max_fee', 'memo']) AS o
       WHERE x.package_id = ANY (doomed)
       RETURNING x.id, x.package_id, x.kind, x.params_hash, x.preimage_hashes, x.max_fee, x.memo,
-        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x.*, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_items (
         run_id, row_bytes, other_columns, id, package_id, kind, params_hash, preimage_hashes, max_fee, memo
@@ -615,7 +615,7 @@ BEGIN
       USING public.jam_unknown_columns('public.jam_work_packages', ARRAY['id', 'service_id', 'created_by', 'nonce', 'expiry', 'signature', 'preimage_hashes', 'status', 'created_at']) AS o
       WHERE x.id = ANY (doomed)
       RETURNING x.id, x.service_id, x.created_by, x.nonce, x.expiry, x.signature, x.preimage_hashes, x.status, x.created_at,
-        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x.*, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_packages (
         run_id, row_bytes, other_columns, id, service_id, created_by, nonce, expiry, signature, preimage_hashes, status, created_at
@@ -801,7 +801,7 @@ BEGIN
       USING public.jam_unknown_columns('public.jam_preimages', ARRAY['hash', 'size', 'media_type', 'data', 'created_at', 'uploader', 'storage_class', 'refcount']) AS o
       WHERE x.hash = ANY (doomed)
       RETURNING x.hash, x.size, x.media_type, x.data, x.created_at, x.uploader, x.storage_class, x.refcount,
-        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x, o.names, o.forms) END AS other_columns
+        CASE WHEN o.names IS NOT NULL THEN public.jam_other_columns(x.*, o.names, o.forms) END AS other_columns
     ), kept AS (
       INSERT INTO public.jam_archived_preimages (
         run_id, row_bytes, other_columns, put_at, "generation", hash, size, media_type, data, created_at, uploader, storage_class, refcount

@@ -169,13 +169,14 @@ extension RetentionSchema {
     }
     let bytes: SQL =
       archived.isBlobs ? "coalesce(g.\(Identifier(blobs.size)), 0)" : archived.table.storedBytes(of: "g")
+    // x.* is the row, also where a column is named x.
     return """
       WITH gone AS (
         DELETE FROM \(archived.source) AS x
         USING \(unknownColumns)(\(literal(archived.source)), \(archived.knownColumns)) AS o
         \(condition)
         RETURNING \(archived.table.columns(of: "x")),
-          CASE WHEN o.names IS NOT NULL THEN \(names.qualified("other_columns"))(x, o.names, o.forms) END AS \(archived.others)
+          CASE WHEN o.names IS NOT NULL THEN \(names.qualified("other_columns"))(x.*, o.names, o.forms) END AS \(archived.others)
       ), kept AS (
         INSERT INTO \(archived.archive) (
           \(archived.run), \(archived.bytes), \(archived.others)\(extra.names), \(SQL.joined(archived.columns.map { "\($0)" }, separator: ", "))
@@ -358,6 +359,8 @@ extension RetentionSchema {
 
   private var undoConflictsFunction: SQL {
     let function = names.qualified("undo_conflicts")
+    // Qualified: a table may have columns of these names.
+    let given: (failed: SQL, reasons: SQL) = ("\(function.identifier).failed", "\(function.identifier).reasons")
     let branches = restoredTables.map { archived -> SQL in
       let parents = archived.table.foreignKeys.map { key -> SQL in
         let text: SQL
@@ -389,7 +392,7 @@ extension RetentionSchema {
           RETURN QUERY
           SELECT \(literal: archived.table.name)::text, \(rowKey),
             CASE
-              WHEN a.\(archived.entry) = ANY (failed) THEN reasons[array_position(failed, a.\(archived.entry))]
+              WHEN a.\(archived.entry) = ANY (\(given.failed)) THEN \(given.reasons)[array_position(\(given.failed), a.\(archived.entry))]
               \(SQL.joined([isHere] + parents, separator: "\n"))
               WHEN a.\(archived.others) IS NOT NULL AND EXISTS (
                 SELECT FROM json_object_keys(a.\(archived.others)) AS k (name)
@@ -467,7 +470,7 @@ extension RetentionSchema {
       LEFT JOIN changes AS c ON c.hash = r.\(key)
       WHERE \(SQL.joined(isBack(blobs.createdAt, blobs.plural), separator: "\n  AND "))
         -- What rows that have come since refer to may be theirs alone, and go with them.
-        AND (r.\(refcount) + coalesce(c.delta, 0) = 0 OR r.\(key) = ANY (wanted))
+        AND (r.\(refcount) + coalesce(c.delta, 0) = 0 OR r.\(key) = ANY (\(function.identifier).wanted))
         AND (c.put_at < \(blobCutoff)) IS NOT FALSE
         AND NOT EXISTS (SELECT FROM \(puts) AS t WHERE t.hash = r.\(key) AND t.put_at >= \(blobCutoff))
       """

@@ -314,22 +314,24 @@ extension RetentionSchema {
 
   private var touchFunction: SQL {
     let function = names.qualified("touch_\(blobs.plural)")
+    // Qualified: the blob table may have a column of that name.
+    let given: SQL = "\(function.identifier).hashes"
     let body: SQL = """
       BEGIN
         -- Keeps a deletion away until this transaction ends; it comes first, so that the next statement sees the outcome.
-        PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(hashes) AS h (hash) WHERE \(isKey("h.hash"))) AS b
+        PERFORM FROM (SELECT DISTINCT \(bucket("h.hash")) AS bucket FROM pg_catalog.unnest(\(given)) AS h (hash) WHERE \(isKey("h.hash"))) AS b
         WHERE pg_catalog.pg_advisory_xact_lock_shared(\(lockNamespace), b.bucket) IS NOT NULL;
 
         -- An older snapshot still shows a blob that is gone by now; locking its row tells, with a serialization failure.
         IF pg_catalog.current_setting('transaction_isolation') <> 'read committed' THEN
-          PERFORM FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes) FOR KEY SHARE;
+          PERFORM FROM \(blobTable) AS b WHERE b.\(key) = ANY (\(given)) FOR KEY SHARE;
         END IF;
 
         INSERT INTO \(ledger) (hash, delta, recorded_at, is_put)
-        SELECT b.\(key), 0, clock_timestamp(), true FROM \(blobTable) AS b WHERE b.\(key) = ANY (hashes);
+        SELECT b.\(key), 0, clock_timestamp(), true FROM \(blobTable) AS b WHERE b.\(key) = ANY (\(given));
 
         RETURN QUERY
-        SELECT DISTINCT h.hash FROM pg_catalog.unnest(hashes) AS h (hash)
+        SELECT DISTINCT h.hash FROM pg_catalog.unnest(\(given)) AS h (hash)
         WHERE NOT EXISTS (SELECT FROM \(blobTable) AS b WHERE b.\(key) = h.hash);
       END
       """
