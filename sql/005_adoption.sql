@@ -3,8 +3,9 @@
 -- 005_adoption.sql
 --   Refuses to go on where a table of the application exists without what the retention relies on: columns of the
 --   model's types, a key that is unique, NOT NULL for that key and for what every blob needs
---   (size, created_at, storage_class, refcount), and every row to be seen: no partitions, no tables
---   that inherit, no row-level security for the owner. Changes nothing.
+--   (size, created_at, storage_class, refcount), values of their own in what an undo brings back,
+--   and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. Changes
+--   nothing.
 -- locks:
 --   none
 -- rerun: safe at any time
@@ -54,71 +55,73 @@ BEGIN
       WHEN a.atttypid IS NULL THEN 'is missing'
       WHEN a.atttypid <> e.type::pg_catalog.regtype
         THEN pg_catalog.format('is of type %s, but the retention model says %s', pg_catalog.format_type(a.atttypid, a.atttypmod), e.type)
+      WHEN e.is_inserted AND a.attgenerated <> '' THEN 'is generated: leave it out of the model'
       ELSE 'may be NULL'
     END) AS difference
     FROM (VALUES
-      ('public.jam_services', 'id', 'uuid', true),
-      ('public.jam_services', 'owner', 'text', false),
-      ('public.jam_services', 'code_hash', 'text', false),
-      ('public.jam_services', 'version', 'integer', false),
-      ('public.jam_services', 'state_namespace', 'text', false),
-      ('public.jam_services', 'state_bytes', 'bigint', false),
-      ('public.jam_services', 'balance', 'bigint', false),
-      ('public.jam_services', 'max_state_bytes', 'bigint', false),
-      ('public.jam_services', 'max_compute_millis', 'bigint', false),
-      ('public.jam_services', 'max_package_items', 'integer', false),
-      ('public.jam_services', 'valid_until', 'timestamptz', false),
-      ('public.jam_services', 'status', 'text', false),
-      ('public.jam_services', 'created_at', 'timestamptz', false),
-      ('public.jam_services', 'updated_at', 'timestamptz', false),
-      ('public.jam_service_versions', 'service_id', 'uuid', true),
-      ('public.jam_service_versions', 'version', 'integer', true),
-      ('public.jam_service_versions', 'code_hash', 'text', false),
-      ('public.jam_service_versions', 'migrate_hook', 'text', false),
-      ('public.jam_service_versions', 'created_at', 'timestamptz', false),
-      ('public.jam_work_packages', 'id', 'uuid', true),
-      ('public.jam_work_packages', 'service_id', 'uuid', false),
-      ('public.jam_work_packages', 'created_by', 'text', false),
-      ('public.jam_work_packages', 'nonce', 'text', false),
-      ('public.jam_work_packages', 'expiry', 'timestamptz', false),
-      ('public.jam_work_packages', 'signature', 'bytea', false),
-      ('public.jam_work_packages', 'preimage_hashes', 'text[]', false),
-      ('public.jam_work_packages', 'status', 'text', false),
-      ('public.jam_work_packages', 'created_at', 'timestamptz', false),
-      ('public.jam_work_items', 'id', 'uuid', true),
-      ('public.jam_work_items', 'package_id', 'uuid', false),
-      ('public.jam_work_items', 'kind', 'text', false),
-      ('public.jam_work_items', 'params_hash', 'text', false),
-      ('public.jam_work_items', 'preimage_hashes', 'text[]', false),
-      ('public.jam_work_items', 'max_fee', 'bigint', false),
-      ('public.jam_work_items', 'memo', 'text', false),
-      ('public.jam_work_reports', 'id', 'uuid', true),
-      ('public.jam_work_reports', 'package_id', 'uuid', false),
-      ('public.jam_work_reports', 'service_id', 'uuid', false),
-      ('public.jam_work_reports', 'refine_output_hash', 'text', false),
-      ('public.jam_work_reports', 'refine_output_compact', 'bytea', false),
-      ('public.jam_work_reports', 'traces', 'bytea', false),
-      ('public.jam_work_reports', 'created_at', 'timestamptz', false),
-      ('public.jam_attestations', 'report_id', 'uuid', true),
-      ('public.jam_attestations', 'worker_id', 'text', true),
-      ('public.jam_attestations', 'signature', 'bytea', false),
-      ('public.jam_attestations', 'weight', 'bigint', false),
-      ('public.jam_attestations', 'created_at', 'timestamptz', false),
-      ('public.jam_attestations', 'engine', 'text', false),
-      ('public.jam_attestations', 'engine_version', 'text', false),
-      ('public.jam_preimages', 'hash', 'text', true),
-      ('public.jam_preimages', 'size', 'bigint', true),
-      ('public.jam_preimages', 'media_type', 'text', false),
-      ('public.jam_preimages', 'data', 'bytea', false),
-      ('public.jam_preimages', 'created_at', 'timestamptz', true),
-      ('public.jam_preimages', 'uploader', 'text', false),
-      ('public.jam_preimages', 'storage_class', 'text', true),
-      ('public.jam_preimages', 'refcount', 'bigint', true)
-    ) AS e (table_name, column_name, type, is_required)
+      ('public.jam_services', 'id', 'uuid', true, false),
+      ('public.jam_services', 'owner', 'text', false, false),
+      ('public.jam_services', 'code_hash', 'text', false, false),
+      ('public.jam_services', 'version', 'integer', false, false),
+      ('public.jam_services', 'state_namespace', 'text', false, false),
+      ('public.jam_services', 'state_bytes', 'bigint', false, false),
+      ('public.jam_services', 'balance', 'bigint', false, false),
+      ('public.jam_services', 'max_state_bytes', 'bigint', false, false),
+      ('public.jam_services', 'max_compute_millis', 'bigint', false, false),
+      ('public.jam_services', 'max_package_items', 'integer', false, false),
+      ('public.jam_services', 'valid_until', 'timestamptz', false, false),
+      ('public.jam_services', 'status', 'text', false, false),
+      ('public.jam_services', 'created_at', 'timestamptz', false, false),
+      ('public.jam_services', 'updated_at', 'timestamptz', false, false),
+      ('public.jam_service_versions', 'service_id', 'uuid', true, false),
+      ('public.jam_service_versions', 'version', 'integer', true, false),
+      ('public.jam_service_versions', 'code_hash', 'text', false, false),
+      ('public.jam_service_versions', 'migrate_hook', 'text', false, false),
+      ('public.jam_service_versions', 'created_at', 'timestamptz', false, false),
+      ('public.jam_work_packages', 'id', 'uuid', true, true),
+      ('public.jam_work_packages', 'service_id', 'uuid', false, true),
+      ('public.jam_work_packages', 'created_by', 'text', false, true),
+      ('public.jam_work_packages', 'nonce', 'text', false, true),
+      ('public.jam_work_packages', 'expiry', 'timestamptz', false, true),
+      ('public.jam_work_packages', 'signature', 'bytea', false, true),
+      ('public.jam_work_packages', 'preimage_hashes', 'text[]', false, true),
+      ('public.jam_work_packages', 'status', 'text', false, true),
+      ('public.jam_work_packages', 'created_at', 'timestamptz', false, true),
+      ('public.jam_work_items', 'id', 'uuid', true, true),
+      ('public.jam_work_items', 'package_id', 'uuid', false, true),
+      ('public.jam_work_items', 'kind', 'text', false, true),
+      ('public.jam_work_items', 'params_hash', 'text', false, true),
+      ('public.jam_work_items', 'preimage_hashes', 'text[]', false, true),
+      ('public.jam_work_items', 'max_fee', 'bigint', false, true),
+      ('public.jam_work_items', 'memo', 'text', false, true),
+      ('public.jam_work_reports', 'id', 'uuid', true, true),
+      ('public.jam_work_reports', 'package_id', 'uuid', false, true),
+      ('public.jam_work_reports', 'service_id', 'uuid', false, true),
+      ('public.jam_work_reports', 'refine_output_hash', 'text', false, true),
+      ('public.jam_work_reports', 'refine_output_compact', 'bytea', false, true),
+      ('public.jam_work_reports', 'traces', 'bytea', false, true),
+      ('public.jam_work_reports', 'created_at', 'timestamptz', false, true),
+      ('public.jam_attestations', 'report_id', 'uuid', true, true),
+      ('public.jam_attestations', 'worker_id', 'text', true, true),
+      ('public.jam_attestations', 'signature', 'bytea', false, true),
+      ('public.jam_attestations', 'weight', 'bigint', false, true),
+      ('public.jam_attestations', 'created_at', 'timestamptz', false, true),
+      ('public.jam_attestations', 'engine', 'text', false, true),
+      ('public.jam_attestations', 'engine_version', 'text', false, true),
+      ('public.jam_preimages', 'hash', 'text', true, true),
+      ('public.jam_preimages', 'size', 'bigint', true, true),
+      ('public.jam_preimages', 'media_type', 'text', false, true),
+      ('public.jam_preimages', 'data', 'bytea', false, true),
+      ('public.jam_preimages', 'created_at', 'timestamptz', true, true),
+      ('public.jam_preimages', 'uploader', 'text', false, true),
+      ('public.jam_preimages', 'storage_class', 'text', true, true),
+      ('public.jam_preimages', 'refcount', 'bigint', true, true)
+    ) AS e (table_name, column_name, type, is_required, is_inserted)
     JOIN existing AS t ON t.table_name = e.table_name
     LEFT JOIN pg_catalog.pg_attribute AS a
       ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
     WHERE a.atttypid IS DISTINCT FROM e.type::pg_catalog.regtype OR e.is_required AND NOT a.attnotnull
+      OR e.is_inserted AND a.attgenerated <> ''
     UNION ALL
     SELECT pg_catalog.format('table %s has no unique key on (%s)', t.table_name, pg_catalog.array_to_string(t.key, ', '))
     FROM existing AS t

@@ -10,8 +10,9 @@ extension RetentionSchema {
       purpose: [
         "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
         "model's types, a key that is unique, NOT NULL for that key and for what every blob needs",
-        "(\(blobs.requiredRoles.map(\.column).joined(separator: ", "))), and every row to be seen: no partitions, no tables",
-        "that inherit, no row-level security for the owner. Changes nothing.",
+        "(\(blobs.requiredRoles.map(\.column).joined(separator: ", "))), values of their own in what an undo brings back,",
+        "and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. Changes",
+        "nothing.",
       ],
       locks: ["none"],
       body: "DO \(adoptionCheck.dollarQuoted());"
@@ -19,14 +20,16 @@ extension RetentionSchema {
   }
 
   /// NULL in a key names no row; a count that is NULL stays so, whatever is added to it. A blob whose place is NULL would be
-  /// taken for stored when nothing has its content. A key that is not unique gives one hash several counts.
+  /// taken for stored when nothing has its content. A key that is not unique gives one hash several counts. Into a generated
+  /// column nothing can be inserted; one that the model does not know is left to the table.
   private var adoptionCheck: SQL {
     let columns = model.tables.flatMap { table in
-      table.columns.map { column -> SQL in
+      let isInserted: SQL = archivedTables.contains { $0.table.name == table.name } ? "true" : "false"
+      return table.columns.map { column -> SQL in
         let isNeeded = table.name == blobs.table && blobs.requiredRoles.contains { $0.column == column.name }
         let isRequired: SQL = isNeeded || table.primaryKey.contains(column.name) ? "true" : "false"
         return """
-          (\(literal: names.table(table.name).quoted), \(literal: column.name), \(literal: column.type), \(isRequired))
+          (\(literal: names.table(table.name).quoted), \(literal: column.name), \(literal: column.type), \(isRequired), \(isInserted))
           """
       }
     }
@@ -51,15 +54,17 @@ extension RetentionSchema {
             WHEN a.atttypid IS NULL THEN 'is missing'
             WHEN a.atttypid <> e.type::pg_catalog.regtype
               THEN pg_catalog.format('is of type %s, but the retention model says %s', pg_catalog.format_type(a.atttypid, a.atttypmod), e.type)
+            WHEN e.is_inserted AND a.attgenerated <> '' THEN 'is generated: leave it out of the model'
             ELSE 'may be NULL'
           END) AS difference
           FROM (VALUES
             \(SQL.joined(columns))
-          ) AS e (table_name, column_name, type, is_required)
+          ) AS e (table_name, column_name, type, is_required, is_inserted)
           JOIN existing AS t ON t.table_name = e.table_name
           LEFT JOIN pg_catalog.pg_attribute AS a
             ON a.attrelid = t.oid AND a.attname = e.column_name AND NOT a.attisdropped
           WHERE a.atttypid IS DISTINCT FROM e.type::pg_catalog.regtype OR e.is_required AND NOT a.attnotnull
+            OR e.is_inserted AND a.attgenerated <> ''
           UNION ALL
           SELECT pg_catalog.format('table %s has no unique key on (%s)', t.table_name, pg_catalog.array_to_string(t.key, ', '))
           FROM existing AS t
