@@ -42,11 +42,13 @@ struct RetentionSchema {
     return table
   }
 
-  func columnType(of column: String, in tableName: String) -> String {
-    guard let column = table(tableName).columns.first(where: { $0.name == column }) else {
-      preconditionFailure("table \(tableName) has no column \(column): the model was not validated")
+  func columnType(of name: String, in tableName: String) -> String { column(name, in: tableName).type }
+
+  private func column(_ name: String, in tableName: String) -> Column {
+    guard let column = table(tableName).columns.first(where: { $0.name == name }) else {
+      preconditionFailure("table \(tableName) has no column \(name): the model was not validated")
     }
-    return column.type
+    return column
   }
 
   /// The tables that hold references, in the model's order, each with its edges.
@@ -72,7 +74,7 @@ struct RetentionSchema {
 
   /// The bucket of a blob's key. Of bytes a hash too: keys may all begin alike, and one may be empty.
   func bucket(_ key: SQL) -> SQL {
-    let text: SQL = columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.encode(\(key), 'hex')" : key
+    let text: SQL = model.hasBinaryKey ? "pg_catalog.encode(\(key), 'hex')" : key
     return "(pg_catalog.hashtext(\(text)) & 255)"
   }
 
@@ -129,7 +131,7 @@ struct RetentionSchema {
   }
 
   private func scanned(_ column: String, in table: String) -> SQL {
-    columnType(of: column, in: table) == "bytea"
+    self.column(column, in: table).comparableType == "bytea"
       ? "r.\(Identifier(column))"
       : "pg_catalog.convert_to(r.\(Identifier(column)), 'UTF8')"
   }

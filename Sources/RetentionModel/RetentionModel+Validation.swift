@@ -13,11 +13,6 @@ private struct Validation {
   let model: RetentionModel
   var errors: [ModelError] = []
 
-  private static let typeAliases = [
-    "int8": "bigint", "int4": "integer", "int": "integer", "timestamp with time zone": "timestamptz",
-    "character varying": "varchar",
-  ]
-
   mutating func run() {
     checkName(model.schema, "schema")
     if model.schema.utf8.starts(with: "pg_".utf8) {
@@ -89,14 +84,9 @@ private struct Validation {
     return nil
   }
 
-  private func normalized(_ type: String) -> String {
-    let words = type.lowercased().split(separator: " ").joined(separator: " ")
-    return Self.typeAliases[words] ?? words
-  }
-
   private mutating func require(_ types: [String], _ name: String, in table: Table, at path: String) {
     guard let column = find(name, in: table, at: path) else { return }
-    if !types.contains(normalized(column.type)) {
+    if !types.contains(column.comparableType) {
       add(path, "column \"\(name)\" is of type \(column.type); it must be \(types.joined(separator: " or "))")
     }
   }
@@ -247,8 +237,7 @@ private struct Validation {
   }
 
   private var keyType: String? {
-    model.tables.first { $0.name == model.blobs.table }?.columns.first { $0.name == model.blobs.key }
-      .map { normalized($0.type) }
+    model.tables.first { $0.name == model.blobs.table }?.columns.first { $0.name == model.blobs.key }?.comparableType
   }
 
   private mutating func check(_ reference: Reference, at path: String) {

@@ -38,6 +38,13 @@ public struct RetentionModel: Equatable, Sendable {
   }
 }
 
+extension RetentionModel {
+  /// Whether the keys of the blobs are bytes, `bytea`, and not text in hex.
+  package var hasBinaryKey: Bool {
+    tables.first { $0.name == blobs.table }?.columns.first { $0.name == blobs.key }?.comparableType == "bytea"
+  }
+}
+
 /// When a change of a reference reaches the blob's own row. Both modes give the same guarantees.
 public enum RefcountingMode: String, CaseIterable, Equatable, Sendable {
   /// In the statement that changes the reference, for blob rows that nobody else has locked; the rest goes to the ledger.

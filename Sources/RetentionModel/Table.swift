@@ -43,6 +43,20 @@ public struct Column: Equatable, Sendable {
   }
 }
 
+extension Column {
+  private static let typeAliases = [
+    "int8": "bigint", "int4": "integer", "int": "integer", "timestamp with time zone": "timestamptz",
+    "character varying": "varchar",
+  ]
+
+  /// The type in the one spelling by which types are compared. Generated files keep the model's own: a released one must
+  /// not change.
+  package var comparableType: String {
+    let words = type.lowercased().split(separator: " ").joined(separator: " ")
+    return Self.typeAliases[words] ?? words
+  }
+}
+
 /// A foreign key of an application table.
 public struct ForeignKey: Equatable, Sendable {
   /// The referring columns of this table, in order.

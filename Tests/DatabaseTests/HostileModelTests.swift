@@ -159,6 +159,23 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test("A type in capitals is the same type: keys of BYTEA, and content that is scanned")
+  func typesInCapitals() throws {
+    for model in [Self.model(.immediate), .jam] {
+      var model = model
+      for table in model.tables.indices {
+        for column in model.tables[table].columns.indices {
+          model.tables[table].columns[column].type = model.tables[table].columns[column].type.uppercased()
+        }
+      }
+      #expect(model.validate() == [])
+      let database = try TestDatabase(model: model)
+      _ = try database.migrate()
+      #expect(try database.retention.cleanup()["status"] == "completed")
+      try database.expectLaw()
+    }
+  }
+
   @Test("The same model gives the same bytes, and no generated name is longer than PostgreSQL keeps")
   func sameBytes() {
     #expect(Self.model(.immediate).validate() == [])

@@ -39,18 +39,16 @@ extension RetentionSchema {
   var neededObjects: QualifiedName { names.qualified("blob_needed_objects") }
   var objectKey: QualifiedName { names.qualified("blob_object_key") }
 
-  private var hasBinaryKey: Bool { columnType(of: blobs.key, in: blobs.table) == "bytea" }
-
   /// A blob's key as the text that its object is named after.
-  private func hexKey(_ key: SQL) -> SQL { hasBinaryKey ? "pg_catalog.encode(\(key), 'hex')" : key }
+  private func hexKey(_ key: SQL) -> SQL { model.hasBinaryKey ? "pg_catalog.encode(\(key), 'hex')" : key }
 
   /// Whether a key can be the SHA-256 of a content; any other cannot be checked, and stays inline.
   private func isDigest(_ key: SQL) -> SQL {
-    hasBinaryKey ? "pg_catalog.octet_length(\(key)) = 32" : "\(key) ~ '^[0-9a-f]{64}$'"
+    model.hasBinaryKey ? "pg_catalog.octet_length(\(key)) = 32" : "\(key) ~ '^[0-9a-f]{64}$'"
   }
 
   private func isDigest(_ key: SQL, of content: SQL) -> SQL {
-    hasBinaryKey
+    model.hasBinaryKey
       ? "\(key) = pg_catalog.sha256(\(content))"
       : "\(key) = pg_catalog.encode(pg_catalog.sha256(\(content)), 'hex')"
   }
@@ -356,7 +354,7 @@ extension RetentionSchema {
 
   /// The uploader is no column that the retention needs; it is filled where the table has it.
   private var uploaderColumn: SQL {
-    table(blobs.table).columns.contains { $0.name == "uploader" && $0.type == "text" }
+    table(blobs.table).columns.contains { $0.name == "uploader" && $0.comparableType == "text" }
       ? ", \(Identifier("uploader"))" : ""
   }
 
@@ -608,7 +606,7 @@ extension RetentionSchema {
       in use, being written or queued already, are left out.
       """
     ) { _ in
-      let hash: SQL = hasBinaryKey ? "pg_catalog.decode(n.part[1], 'hex')" : "n.part[1]"
+      let hash: SQL = model.hasBinaryKey ? "pg_catalog.decode(n.part[1], 'hex')" : "n.part[1]"
       return """
         DECLARE
           added bigint;

@@ -51,7 +51,7 @@ extension RetentionSchema {
     let function = names.qualified("scan_hashes")
     let digits: SQL = "'0123456789abcdef'::bytea"
     let run: SQL = "pg_catalog.encode(pg_catalog.substring(c.bytes, n * 32 + 1 - r.before, 64), 'escape')"
-    let hash = columnType(of: blobs.key, in: blobs.table) == "bytea" ? "pg_catalog.decode(\(run), 'hex')" : run
+    let hash = model.hasBinaryKey ? "pg_catalog.decode(\(run), 'hex')" : run
     let body: SQL = """
         SELECT \(hash)
         -- OFFSET 0: the content is fetched and decompressed once.

@@ -47,8 +47,8 @@ public struct BlobStore: Sendable {
     names = ObjectNames(model)
     blobs = model.blobs
     let columns = model.tables.first { $0.name == model.blobs.table }?.columns ?? []
-    hasBinaryKey = columns.contains { $0.name == model.blobs.key && $0.type == "bytea" }
-    hasUploader = columns.contains { $0.name == "uploader" && $0.type == "text" }
+    hasBinaryKey = model.hasBinaryKey
+    hasUploader = columns.contains { $0.name == "uploader" && $0.comparableType == "text" }
   }
 
   /// The same blobs, reached through connections of another kind.

@@ -276,10 +276,7 @@ public struct StatusReporter {
     }
   }
 
-  private var keyType: SQL {
-    let table = model.tables.first { $0.name == model.blobs.table }
-    return table?.columns.first { $0.name == model.blobs.key }?.type == "bytea" ? "bytea" : "text"
-  }
+  private var keyType: SQL { model.hasBinaryKey ? "bytea" : "text" }
 }
 
 extension Row {
