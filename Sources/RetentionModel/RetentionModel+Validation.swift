@@ -103,8 +103,12 @@ private struct Validation {
           "\"\(column.name)\" is a column that every table of PostgreSQL has already"
         )
       }
-      if let mistake = column.defaultExpression.flatMap(SQLLexer.mistake) {
-        add("\(path).columns[\(index)].default", "\(mistake); it must be one SQL expression")
+      if let text = column.defaultExpression {
+        if let mistake = SQLLexer.mistake(inExpression: text) {
+          add("\(path).columns[\(index)].default", "\(mistake); it must be one SQL expression")
+        } else if SQLLexer.isEmpty(text) {
+          add("\(path).columns[\(index)].default", "is empty; the empty text is the SQL expression '', in YAML \"''\"")
+        }
       }
       let isType =
         !column.type.isEmpty
@@ -116,6 +120,8 @@ private struct Validation {
           "\(path).columns[\(index)].type",
           "\"\(column.type)\" is no type; letters, digits and _ . ( ) , [ ] \" are allowed, the last ones in pairs"
         )
+      } else if let mistake = more(thanType: column) {
+        add("\(path).columns[\(index)].type", "\"\(column.type)\" \(mistake)")
       }
     }
     reportRepeats(table.columns.map { kept($0.name) }, "\(path).columns", "name")
@@ -130,6 +136,32 @@ private struct Validation {
       guard let parent = find(key.parent, at: "\(place).parent") else { continue }
       for name in key.parentColumns { _ = find(name, in: parent, at: "\(place).parent_columns") }
     }
+  }
+
+  /// What PostgreSQL takes for a type in `CREATE TABLE` only, with the type that it stands for.
+  private static let serialTypes = [
+    "smallserial": "smallint", "serial2": "smallint", "serial": "integer", "serial4": "integer", "bigserial": "bigint",
+    "serial8": "bigint",
+  ]
+
+  /// The words with which something other than a type begins in the definition of a column.
+  private static let constraintWords: Set<String> = [
+    "check", "collate", "constraint", "default", "generated", "not", "null", "primary", "references", "unique",
+  ]
+
+  /// What else a type says: `CREATE TABLE` would take it, and whatever compares types later would not.
+  private func more(thanType column: Column) -> String? {
+    if let type = Self.serialTypes[column.comparableType] {
+      return
+        "is no type but a column with a sequence; say \(type), and create the table yourself before: what exists is adopted"
+    }
+    let bytes = Array(column.type.utf8)
+    let words = SQLLexer.tokens(of: bytes).filter { $0.kind == .other }.map {
+      String(decoding: bytes[$0.range], as: UTF8.self).lowercased()
+    }
+    guard let word = words.first(where: Self.constraintWords.contains) else { return nil }
+    return
+      "says more than a type, from \"\(word)\" on; nullable, default and the keys have places of their own, and a table that needs more is created before: what exists is adopted"
   }
 
   private mutating func checkForeignKeyOrder() {
@@ -249,7 +281,7 @@ private struct Validation {
     case .array(let column): require(["\(key)[]"], column, in: table, at: "\(path).array")
     case .scan(let column): require(["bytea", "text"], column, in: table, at: "\(path).scan")
     case .expression(let sql, let columns):
-      if sql.allSatisfy(\.isWhitespace) { add("\(path).expression", "must not be empty") }
+      if SQLLexer.isEmpty(sql) { add("\(path).expression", "must not be empty") }
       if let mistake = SQLLexer.mistake(inExpression: sql) {
         add("\(path).expression", "\(mistake); it must be one SQL expression")
       }

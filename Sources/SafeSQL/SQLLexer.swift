@@ -48,6 +48,11 @@ package enum SQLLexer {
     return open.isEmpty ? nil : "has a parenthesis or a bracket without an end"
   }
 
+  /// Whether there is nothing but space and comments.
+  package static func isEmpty(_ text: String) -> Bool {
+    tokens(of: Array(text.utf8)).allSatisfy { [.space, .comment].contains($0.kind) }
+  }
+
   private static func token(in text: [UInt8], at start: Int) -> Token {
     let next = start + 1 < text.count ? text[start + 1] : 0
     func token(_ kind: Token.Kind, to end: Int?) -> Token {

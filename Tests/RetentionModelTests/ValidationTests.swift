@@ -61,6 +61,17 @@ import Testing
     Mistake("default without its end", "tables[0].columns[1].default") {
       $0.tables[0].columns[1].defaultExpression = "'"
     },
+    Mistake("default that is empty", "tables[0].columns[1].default") {
+      $0.tables[0].columns[1].defaultExpression = ""
+    },
+    Mistake("default of comments only", "tables[0].columns[1].default") {
+      $0.tables[0].columns[1].defaultExpression = " /* none */ "
+    },
+    Mistake("column with a sequence", "tables[0].columns[4].type") { $0.tables[0].columns[4].type = "BigSerial" },
+    Mistake("identity column", "tables[0].columns[4].type") {
+      $0.tables[0].columns[4].type = "bigint GENERATED ALWAYS AS IDENTITY"
+    },
+    Mistake("type with a constraint", "tables[0].columns[1].type") { $0.tables[0].columns[1].type = "text not null" },
     Mistake("expression with a bracket too many", "references[0].expression") {
       $0.references[0] = Reference(table: "jam_work_items", kind: .expression(sql: "a) b (", columns: ["id"]))
     },
@@ -98,6 +109,13 @@ import Testing
     mistake.change(&model)
     let paths = model.validate().map(\.path)
     #expect(paths.contains(mistake.path), "\(paths)")
+  }
+
+  @Test("A word of a constraint in quotes is the name of a type", arguments: ["\"not\"", "my.\"null\"", "notes"])
+  func quotedWords(type: String) {
+    var model = RetentionModel.jam
+    model.tables[0].columns[1].type = type
+    #expect(model.validate() == [])
   }
 
   @Test("All mistakes are reported at once")
