@@ -7,6 +7,21 @@ extension RetentionModel {
     validation.run()
     return validation.errors
   }
+
+  /// What the retention itself puts among the tables, views, sequences and indexes of the schema, besides the indexes of the
+  /// application's tables.
+  package var generatedRelations: Set<String> {
+    let names =
+      [
+        "reference_ledger", "storage_ledger", "unresolved_references", "\(blobs.singular)_puts", "refcount_anomalies",
+        "cleanup_runs", "cleanup_runs_running_idx", "cleanup_runs_success_idx", "retention_policy", "schema_migrations",
+        "refcount_adjustments", "references", "\(blobs.singular)_refcounts", "counting_triggers", "storage",
+        "storage_history", "metrics", "health", "blob_uploads", "blob_uploads_hash_idx", "blob_deletions",
+        "blob_objects", "blob_locations", "blob_needed_objects", "archive", "archive_contents", "archive_entries",
+        "archived_objects_idx", "totals",
+      ] + (classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [blobs.plural]).map { "archived_\($0)" }
+    return Set(names.map { prefix + $0 })
+  }
 }
 
 private struct Validation {
@@ -190,22 +205,9 @@ private struct Validation {
 
   // MARK: Generated names
 
-  /// What the retention itself puts among the tables, views and sequences of the schema.
-  private var generatedRelations: Set<String> {
-    let names =
-      [
-        "reference_ledger", "storage_ledger", "unresolved_references", "\(model.blobs.singular)_puts",
-        "refcount_anomalies", "cleanup_runs", "retention_policy", "schema_migrations", "refcount_adjustments",
-        "references", "\(model.blobs.singular)_refcounts", "counting_triggers", "storage", "metrics", "health",
-        "blob_uploads", "blob_deletions", "blob_objects", "blob_locations", "blob_needed_objects", "archive",
-        "archive_contents", "archive_entries", "totals",
-      ] + (model.classes.flatMap { [$0.name] + $0.parts.map(\.name) } + [model.blobs.plural]).map { "archived_\($0)" }
-    return Set(names.map { model.prefix + $0 })
-  }
-
   /// A second object of the same name would be taken for the first, since the files may be applied again.
   private mutating func checkGeneratedNames() {
-    let relations = generatedRelations
+    let relations = model.generatedRelations
     var bases: [String: String] = [:]
     var indexes: [String: [String]] = [:]
     let tables = Set(model.tables.map(\.name))

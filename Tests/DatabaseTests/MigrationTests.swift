@@ -150,6 +150,27 @@ import Testing
     #expect(try database.int("SELECT count(*) FROM pg_class WHERE relname = 'jam_services'") == 0)
   }
 
+  @Test("Validation knows every table, view, sequence and index that is generated, and no other")
+  func generatedRelations() throws {
+    let database = try TestDatabase()
+    _ = try database.migrate()
+    let found = try database.connection.query(
+      """
+      SELECT c.relname
+      FROM pg_class AS c
+      LEFT JOIN pg_index AS i ON i.indexrelid = c.oid
+      LEFT JOIN pg_class AS t ON t.oid = i.indrelid
+      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind NOT IN ('c', 't')
+        AND coalesce(t.relname, c.relname) <> ALL ($1)
+        -- What PostgreSQL names by itself, so that it meets no other name: indexes of constraints, sequences of identities.
+        AND NOT EXISTS (SELECT FROM pg_constraint AS k WHERE k.conindid = c.oid)
+        AND NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i')
+      """,
+      database.model.tables.map(\.name)
+    ).rows.map { try $0.string("relname") }
+    #expect(Set(found) == database.model.generatedRelations)
+  }
+
   @Test("A table that cannot be counted on stops the migration: everything that differs is named, and nothing changes")
   func adoption() throws {
     let database = try TestDatabase()
