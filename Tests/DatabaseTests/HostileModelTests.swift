@@ -159,6 +159,55 @@ import Testing
     try database.expectLaw()
   }
 
+  @Test("An expression may read columns of types without an equality", arguments: RefcountingMode.allCases)
+  func withoutEquality(mode: RefcountingMode) throws {
+    var model = RetentionModel.jam
+    model.refcounting = mode
+    let table = try #require(model.tables.firstIndex { $0.name == "jam_work_items" })
+    model.tables[table].columns += [
+      Column("payload", "json", nullable: true), Column("place", "point", nullable: true),
+      Column("payloads", "json[]", nullable: true), Column("page", "xml", nullable: true),
+    ]
+    let expression = "CASE WHEN (place[0] > 0 OR page IS NULL) AND payloads IS NULL THEN payload ->> 'hash' END"
+    model.references.append(
+      Reference(
+        table: "jam_work_items",
+        kind: .expression(sql: expression, columns: ["payload", "place", "payloads", "page"])
+      )
+    )
+    let database = try TestDatabase(model: model)
+    _ = try database.migrate()
+    // As a dump restores it.
+    let trigger = try #require(
+      try database.connection.query(
+        "SELECT pg_get_triggerdef(oid) AS text FROM pg_trigger WHERE tgname = 'jam_work_items_count_update'"
+      ).first?.string("text")
+    )
+    try database.connection.execute("DROP TRIGGER jam_work_items_count_update ON jam_work_items; \(raw: trigger)")
+
+    let package = try database.submit([])
+    for number in 1...2 { try database.put(hash(number)) }
+    _ = try database.connection.query(
+      """
+      INSERT INTO jam_work_items (id, package_id, kind, params_hash, payload)
+      VALUES (gen_random_uuid(), $1::uuid, '', '', json_build_object('hash', $2::text))
+      """,
+      package,
+      hash(1)
+    )
+    func expect(_ update: SQL, _ counts: [Int], _ location: SourceLocation = #_sourceLocation) throws {
+      try database.connection.execute("UPDATE jam_work_items SET \(update)")
+      try database.expectLaw(location)
+      #expect(try [database.refcount(hash(1)), database.refcount(hash(2))] == counts, sourceLocation: location)
+    }
+    try expect("memo = 'the same'", [1, 0])
+    try expect("payload = json_build_object('hash', \(literal: hash(2)))", [0, 1])
+    try expect("payload = NULL, place = point(1, 1)", [0, 0])
+    try expect("payload = json_build_object('hash', \(literal: hash(2)))", [0, 1])
+    try expect("payloads = ARRAY['null']::json[]", [0, 0])
+    try expect("payloads = NULL", [0, 1])
+  }
+
   @Test("A type in capitals is the same type: keys of BYTEA, and content that is scanned")
   func typesInCapitals() throws {
     for model in [Self.model(.immediate), .jam] {

@@ -204,11 +204,7 @@ extension RetentionSchema {
   private func triggers(_ table: Table, _ edges: [Reference]) -> SQL {
     let rows = functionName(table, "count_rows")
     let update = functionName(table, "count_update")
-    let columns = distinct(edges.flatMap(\.columns))
-    let changed = SQL.joined(
-      columns.map { "OLD.\(Identifier($0)) IS DISTINCT FROM NEW.\(Identifier($0))" },
-      separator: " OR "
-    )
+    let changed = SQL.joined(distinct(edges.flatMap(\.columns)).map { hasChanged($0, edges) }, separator: " OR ")
     let target = names.table(table.name)
     return """
       CREATE OR REPLACE TRIGGER \(names.identifier(of: table.name, "count_insert"))
@@ -226,6 +222,18 @@ extension RetentionSchema {
         FOR EACH ROW WHEN (\(changed))
         EXECUTE FUNCTION \(update)();
       """
+  }
+
+  /// Whether an update has changed a column. What only expressions read can be of any type, json and point among them,
+  /// which have no equality: of such values the bytes are compared.
+  private func hasChanged(_ column: String, _ edges: [Reference]) -> SQL {
+    let name = Identifier(column)
+    let isOfAnyType = edges.allSatisfy { edge in
+      if case .expression = edge.kind { true } else { !edge.columns.contains(column) }
+    }
+    // The function and not its operator *<>, which between two rows would be asked for each pair of their columns.
+    return isOfAnyType
+      ? "pg_catalog.record_image_ne(ROW(OLD.\(name)), ROW(NEW.\(name)))" : "OLD.\(name) IS DISTINCT FROM NEW.\(name)"
   }
 
   private func distinct(_ columns: [String]) -> [String] {
