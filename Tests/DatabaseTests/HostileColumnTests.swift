@@ -7,8 +7,10 @@ import Testing
 
 /// A model whose tables have a column of every name that the functions use themselves, for parameters and for variables.
 @Suite struct HostileColumnTests {
+  static func model(_ mode: RefcountingMode) throws -> RetentionModel { try model(mode, columns: namesInFunctions()) }
+
   /// - Parameter names: those of further columns, which each table gets as far as it has none of that name.
-  private static func model(_ mode: RefcountingMode, columns names: [String] = []) -> RetentionModel {
+  private static func model(_ mode: RefcountingMode, columns names: [String]) -> RetentionModel {
     func table(_ name: String, _ columns: [Column], _ foreignKeys: [ForeignKey] = []) -> Table {
       let known = Set(columns.map(\.name))
       let more = names.filter { !known.contains($0) }.map { Column($0, "text", default: "'a column'") }
@@ -70,7 +72,7 @@ import Testing
 
   /// The names of all parameters, variables and one-letter aliases.
   private static func namesInFunctions() throws -> [String] {
-    let database = try TestDatabase(model: model(.immediate))
+    let database = try TestDatabase(model: model(.immediate, columns: []))
     _ = try database.migrate()
     return try database.connection.query(
       #"""

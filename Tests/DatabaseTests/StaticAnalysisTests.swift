@@ -10,11 +10,15 @@ import Testing
     "plpgsql_check finds nothing in any function",
     .enabled("the server has no extension plpgsql_check") { try isAvailable() },
     arguments: RefcountingMode.allCases,
-    ["jam", "hostile"]
+    ["jam", "hostile", "hostile columns"]
   )
   func findsNothing(mode: RefcountingMode, model: String) throws {
-    let database =
-      try model == "jam" ? TestDatabase(mode) : TestDatabase(model: HostileModelTests.model(mode))
+    let database: TestDatabase
+    switch model {
+    case "jam": database = try TestDatabase(mode)
+    case "hostile": database = try TestDatabase(model: HostileModelTests.model(mode))
+    default: database = try TestDatabase(model: HostileColumnTests.model(mode))
+    }
     _ = try database.migrate()
     try database.connection.execute("CREATE EXTENSION plpgsql_check SCHEMA pg_catalog")
     let findings = try Self.findings(database.connection)
