@@ -147,8 +147,8 @@ import Testing
     }
     #expect(try database.connection.query("SELECT id FROM pages ORDER BY id").rows.map { $0["id"] } == ["1", "3", "4"])
     // Of what belongs to no protected case all goes, and who is locked for another reason than a change is not in the way.
-    try other.execute("UPDATE cases SET state = 'open'; BEGIN; SELECT FROM cases FOR KEY SHARE")
-    try database.connection.execute("UPDATE files SET case_id = NULL WHERE id = 3")
+    try database.connection.execute("UPDATE cases SET state = 'open'; UPDATE files SET case_id = NULL WHERE id = 3")
+    try other.execute("BEGIN; SELECT FROM cases FOR KEY SHARE")
     #expect(try database.retention.cleanup().int("deleted_pages") == 3)
     try other.execute("ROLLBACK")
   }

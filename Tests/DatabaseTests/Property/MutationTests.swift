@@ -126,6 +126,13 @@ private let isRunBy: Comment = "make mutations runs them"
       modes: [.deferred]
     ),
     Mutation(
+      "deletion by hand: counts are believed that are to be taken again",
+      "050_triggers.sql",
+      "IF recounts THEN",
+      "IF false THEN",
+      spec: "hand-delete-truncate"
+    ),
+    Mutation(
       "fold: entries stay in the ledger",
       "040_counting.sql",
       "WHERE f.is_busy AND e.recorded_at IS NOT NULL",
@@ -161,6 +168,20 @@ private let isRunBy: Comment = "make mutations runs them"
       "070_cleanup.sql",
       "SELECT l.hash, l.delta, CASE WHEN l.is_put",
       "SELECT l.hash, 0 AS delta, CASE WHEN l.is_put"
+    ),
+    Mutation(
+      "preview: does not count again what a run would",
+      "070_cleanup.sql",
+      "WHERE EXISTS (SELECT FROM public.jam_reference_ledger AS l WHERE l.hash IS NULL)",
+      "WHERE false",
+      spec: "hand-delete-truncate"
+    ),
+    Mutation(
+      "cleanup: a package comes into a protected status meanwhile",
+      "070_cleanup.sql",
+      "IF cardinality(protected) > 0 THEN",
+      "IF false THEN",
+      spec: "protected-cleanup-reports"
     ),
     Mutation(
       "cleanup: a package with a report goes, and takes the report along",
