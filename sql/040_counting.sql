@@ -72,8 +72,44 @@ FROM (VALUES
   ('public.jam_preimages', 'jam_preimages', 'jam_preimages_record_truncate')
 ) AS e (qualified_table, table_name, trigger_name)
 LEFT JOIN pg_catalog.pg_trigger AS t
-  ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name;
-COMMENT ON VIEW public.jam_counting_triggers IS 'The triggers that counting relies on, and whether each is there and enabled.';
+  ON t.tgrelid = pg_catalog.to_regclass(e.qualified_table) AND t.tgname = e.trigger_name
+UNION ALL
+-- Until 050_triggers removes them, they go on counting what verification and repair do not know any more.
+SELECT c.relname::text COLLATE pg_catalog."default", t.tgname::text COLLATE pg_catalog."default", 'of a former model'
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+WHERE t.tgfoid IN (
+  SELECT p.oid
+  FROM pg_catalog.pg_proc AS p
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+  WHERE n.nspname = 'public' AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+    AND p.proname ~ '_(count_rows|count_update|own_refcount|record_put|refuse_delete|record_rows|record_size)$'
+    AND EXISTS (
+      SELECT FROM (VALUES ('public.jam_reference_ledger'), ('public.jam_storage_ledger'), ('public.jam_preimage_refcounts')) AS o (name)
+      WHERE pg_catalog.strpos(p.prosrc, o.name) > 0
+    )
+    AND NOT EXISTS (
+      SELECT FROM (VALUES
+        ('jam_services_count_rows'),
+        ('jam_services_count_update'),
+        ('jam_service_versions_count_rows'),
+        ('jam_service_versions_count_update'),
+        ('jam_work_packages_count_rows'),
+        ('jam_work_packages_count_update'),
+        ('jam_work_items_count_rows'),
+        ('jam_work_items_count_update'),
+        ('jam_work_reports_count_rows'),
+        ('jam_work_reports_count_update'),
+        ('jam_preimages_own_refcount'),
+        ('jam_preimages_record_put'),
+        ('jam_preimages_refuse_delete'),
+        ('jam_preimages_record_rows'),
+        ('jam_preimages_record_size')
+      ) AS e (name)
+      WHERE e.name = p.proname
+    )
+);
+COMMENT ON VIEW public.jam_counting_triggers IS 'The triggers that counting relies on, and whether each is there and enabled; and those that should not be there any more.';
 
 CREATE OR REPLACE FUNCTION public.jam_scan_hashes(content bytea) RETURNS SETOF text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -44,11 +44,46 @@ DECLARE
   began    constant timestamptz := pg_catalog.clock_timestamp();
   attempt  timestamptz;
   t        text;
+  losing   constant text[] := ARRAY(
+    SELECT DISTINCT g.tgrelid::pg_catalog.regclass::text FROM pg_catalog.pg_trigger AS g
+    WHERE g.tgfoid IN (
+      SELECT p.oid
+      FROM pg_catalog.pg_proc AS p
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+      WHERE n.nspname = 'public' AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+        AND p.proname ~ '_(count_rows|count_update|own_refcount|record_put|refuse_delete|record_rows|record_size)$'
+        AND EXISTS (
+          SELECT FROM (VALUES ('public.jam_reference_ledger'), ('public.jam_storage_ledger'), ('public.jam_preimage_refcounts')) AS o (name)
+          WHERE pg_catalog.strpos(p.prosrc, o.name) > 0
+        )
+        AND NOT EXISTS (
+          SELECT FROM (VALUES
+            ('jam_services_count_rows'),
+            ('jam_services_count_update'),
+            ('jam_service_versions_count_rows'),
+            ('jam_service_versions_count_update'),
+            ('jam_work_packages_count_rows'),
+            ('jam_work_packages_count_update'),
+            ('jam_work_items_count_rows'),
+            ('jam_work_items_count_update'),
+            ('jam_work_reports_count_rows'),
+            ('jam_work_reports_count_update'),
+            ('jam_preimages_own_refcount'),
+            ('jam_preimages_record_put'),
+            ('jam_preimages_refuse_delete'),
+            ('jam_preimages_record_rows'),
+            ('jam_preimages_record_size')
+          ) AS e (name)
+          WHERE e.name = p.proname
+        )
+    )
+    ORDER BY 1
+  );
 BEGIN
   LOOP
     attempt := pg_catalog.clock_timestamp();
     BEGIN
-      FOREACH t IN ARRAY ARRAY[
+      FOREACH t IN ARRAY losing || ARRAY[
         'public.jam_services',
         'public.jam_service_versions',
         'public.jam_work_packages',
@@ -78,7 +113,7 @@ BEGIN
         CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;
         PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(patience
           - 1000 * extract(epoch FROM pg_catalog.clock_timestamp() - attempt)))::text, true);
-        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, 'ACCESS EXCLUSIVE');
+        EXECUTE pg_catalog.format('LOCK TABLE %s IN %s MODE', t, CASE WHEN t = ANY (losing) THEN 'ACCESS EXCLUSIVE' ELSE 'ACCESS EXCLUSIVE' END);
       END LOOP;
       PERFORM pg_catalog.set_config('lock_timeout', given, true);
       EXIT;
@@ -113,6 +148,56 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
         HINT = 'jam-retention restore brings blobs back; with archive_days = 0 a cleanup purges the archive; jam-retention sweep deletes. Where the object store is gone: TRUNCATE public.jam_blob_objects, public.jam_archived_preimages, public.jam_blob_uploads, public.jam_blob_deletions.';
   END IF;
+END
+$jam$;
+
+-- References that have left the model are taken off by the next repair. A trigger that went on counting them would take
+-- them off once more, and a blob that something else holds would go.
+DO $jam$
+DECLARE
+  former record;
+BEGIN
+  FOR former IN
+    SELECT f.oid::pg_catalog.regprocedure AS name, (
+      SELECT pg_catalog.string_agg(DISTINCT g.tgrelid::pg_catalog.regclass::text, ', ') FROM pg_catalog.pg_trigger AS g
+      WHERE g.tgfoid = f.oid
+    ) AS tables
+    FROM (
+      SELECT p.oid
+      FROM pg_catalog.pg_proc AS p
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+      WHERE n.nspname = 'public' AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+        AND p.proname ~ '_(count_rows|count_update|own_refcount|record_put|refuse_delete|record_rows|record_size)$'
+        AND EXISTS (
+          SELECT FROM (VALUES ('public.jam_reference_ledger'), ('public.jam_storage_ledger'), ('public.jam_preimage_refcounts')) AS o (name)
+          WHERE pg_catalog.strpos(p.prosrc, o.name) > 0
+        )
+        AND NOT EXISTS (
+          SELECT FROM (VALUES
+            ('jam_services_count_rows'),
+            ('jam_services_count_update'),
+            ('jam_service_versions_count_rows'),
+            ('jam_service_versions_count_update'),
+            ('jam_work_packages_count_rows'),
+            ('jam_work_packages_count_update'),
+            ('jam_work_items_count_rows'),
+            ('jam_work_items_count_update'),
+            ('jam_work_reports_count_rows'),
+            ('jam_work_reports_count_update'),
+            ('jam_preimages_own_refcount'),
+            ('jam_preimages_record_put'),
+            ('jam_preimages_refuse_delete'),
+            ('jam_preimages_record_rows'),
+            ('jam_preimages_record_size')
+          ) AS e (name)
+          WHERE e.name = p.proname
+        )
+    ) AS f
+  LOOP
+    RAISE NOTICE '% is dropped with its triggers (tables: %): the model has no use for it any more', former.name,
+      coalesce(former.tables, 'none');
+    EXECUTE pg_catalog.format('DROP FUNCTION %s CASCADE', former.name);
+  END LOOP;
 END
 $jam$;
 

@@ -16,17 +16,27 @@ extension RetentionSchema {
     return Artefact(
       path: "050_triggers.sql",
       kind: .repeatable,
-      purpose: ["Triggers that count references, and that make the database the owner of refcount."] + mode,
+      purpose: [
+        "Triggers that count references, and that make the database the owner of refcount. Removes those of tables in which",
+        "the model has no references any more.",
+      ] + mode,
       locks: [
         "SHARE ROW EXCLUSIVE on each table until COMMIT: waits for running writers, then new ones wait for an instant;",
-        "the first time ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount",
+        "the first time ACCESS EXCLUSIVE on \(blobs.table), for the check of refcount, and on a table that loses triggers",
       ],
       body: .joined(
         [
           lockTables(
             referringTables.map { names.table($0.table.name) } + [blobTable],
-            "CASE WHEN t = \(literal(blobTable)) AND NOT \(hasRefcountCheck) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END"
-          )
+            "CASE WHEN t = \(literal(blobTable)) AND NOT \(hasRefcountCheck) THEN 'ACCESS EXCLUSIVE' ELSE 'SHARE ROW EXCLUSIVE' END",
+            droppingTriggersOf: formerFunctions
+          ),
+          removeFormerFunctions(
+            """
+            -- A repair may have taken off already what they counted. Until a fold has counted everything again, no blob goes.
+            INSERT INTO \(ledger) (hash, delta) VALUES (NULL, 0);
+            """
+          ),
         ]
           + referringTables.flatMap { table, edges in
             [changesFunction(table, edges), updateFunction(table, edges), triggers(table, edges)]
@@ -35,6 +45,69 @@ extension RetentionSchema {
         separator: "\n\n"
       )
     )
+  }
+
+  private static let countingPurposes = ["count_rows", "count_update"]
+  private static let blobPurposes = ["own_refcount", "record_put", "refuse_delete", "record_rows", "record_size"]
+
+  /// The functions of the file, for removal.
+  var triggerFunctionNames: [Identifier] {
+    referringTables.flatMap { table, _ in Self.countingPurposes.map { names.identifier(of: table.name, $0) } }
+      + Self.blobPurposes.map { names.identifier(of: blobs.table, $0) }
+  }
+
+  /// A query of the functions that an earlier model had for its triggers, and that this one has not: their names end as
+  /// the file's own do, and they are about this installation's tables.
+  var formerFunctions: SQL {
+    let ending = (Self.countingPurposes + Self.blobPurposes).joined(separator: "|")
+    let own = [ledger, storageLedger, names.qualified("\(blobs.singular)_refcounts")]
+    return """
+      SELECT p.oid
+      FROM pg_catalog.pg_proc AS p
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+      WHERE n.nspname = \(literal: names.schema.name) AND p.prorettype = 'pg_catalog.trigger'::pg_catalog.regtype
+        AND p.proname ~ \(literal: "_(\(ending))$")
+        AND EXISTS (
+          SELECT FROM (VALUES \(SQL.joined(own.map { "(\(literal($0)))" }, separator: ", "))) AS o (name)
+          WHERE pg_catalog.strpos(p.prosrc, o.name) > 0
+        )
+        AND NOT EXISTS (
+          SELECT FROM (VALUES
+            \(SQL.joined(triggerFunctionNames.map { "(\(literal: $0.name))" }))
+          ) AS e (name)
+          WHERE e.name = p.proname
+        )
+      """
+  }
+
+  /// Drops them; the tables have been locked.
+  ///
+  /// - Parameter end: what is done after that, where there were any.
+  func removeFormerFunctions(_ end: SQL) -> SQL {
+    let body: SQL = """
+      DECLARE
+        former record;
+      BEGIN
+        FOR former IN
+          SELECT f.oid::pg_catalog.regprocedure AS name, (
+            SELECT pg_catalog.string_agg(DISTINCT g.tgrelid::pg_catalog.regclass::text, ', ') FROM pg_catalog.pg_trigger AS g
+            WHERE g.tgfoid = f.oid
+          ) AS tables
+          FROM (
+            \(formerFunctions)
+          ) AS f
+        LOOP
+          RAISE NOTICE '% is dropped with its triggers (tables: %): the model has no use for it any more', former.name,
+            coalesce(former.tables, 'none');
+          EXECUTE pg_catalog.format('DROP FUNCTION %s CASCADE', former.name);
+        END LOOP;\(end.isEmpty ? "" : "\nIF FOUND THEN\n  \(end)\nEND IF;")
+      END
+      """
+    return """
+      -- References that have left the model are taken off by the next repair. A trigger that went on counting them would take
+      -- them off once more, and a blob that something else holds would go.
+      DO \(body.dollarQuoted());
+      """
   }
 
   /// Appends the changes of a statement to the ledger, or, in immediate mode, what could not be applied at once.

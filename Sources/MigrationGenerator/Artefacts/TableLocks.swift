@@ -6,7 +6,26 @@ extension RetentionSchema {
   /// Writers lock tables in orders of their own. Who waits for a table while it holds another can be part of a deadlock,
   /// and whoever has waited for `deadlock_timeout` then fails. So that it is never a writer, the file gives back what it
   /// has before any writer's time is up, and tries again.
-  func lockTables(_ tables: [QualifiedName], _ mode: SQL) -> SQL {
+  ///
+  /// - Parameter functions: a query of functions that are to be dropped with their triggers. Whatever tables have such
+  ///   triggers are locked too, and first, in the mode that dropping one takes.
+  func lockTables(_ tables: [QualifiedName], _ mode: SQL, droppingTriggersOf functions: SQL? = nil) -> SQL {
+    var mode = mode
+    var (losing, first): (SQL, SQL) = ("", "")
+    if let functions {
+      losing = """
+
+        losing   constant text[] := ARRAY(
+          SELECT DISTINCT g.tgrelid::pg_catalog.regclass::text FROM pg_catalog.pg_trigger AS g
+          WHERE g.tgfoid IN (
+            \(functions)
+          )
+          ORDER BY 1
+        );
+        """
+      first = "losing || "
+      mode = "CASE WHEN t = ANY (losing) THEN 'ACCESS EXCLUSIVE' ELSE \(mode) END"
+    }
     let body: SQL = """
       DECLARE
         patience constant double precision := (SELECT s.setting::double precision / 2 FROM pg_catalog.pg_settings AS s WHERE s.name = 'deadlock_timeout');
@@ -14,12 +33,12 @@ extension RetentionSchema {
         limit_ms constant double precision := (SELECT nullif(s.setting::double precision, 0) FROM pg_catalog.pg_settings AS s WHERE s.name = 'lock_timeout');
         began    constant timestamptz := pg_catalog.clock_timestamp();
         attempt  timestamptz;
-        t        text;
+        t        text;\(losing)
       BEGIN
         LOOP
           attempt := pg_catalog.clock_timestamp();
           BEGIN
-            FOREACH t IN ARRAY ARRAY[
+            FOREACH t IN ARRAY \(first)ARRAY[
               \(SQL.joined(tables.map(literal)))
             ] LOOP
               CONTINUE WHEN pg_catalog.to_regclass(t) IS NULL;

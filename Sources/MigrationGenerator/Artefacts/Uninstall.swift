@@ -14,13 +14,7 @@ extension RetentionSchema {
         "cleanup_preview", "repair_refcounts", "fold_references", "touch_\(blobs.plural)", "referrers",
         "verify_refcounts",
       ] + uploadFunctionNames + moveFunctionNames
-    let triggerFunctions =
-      referringTables.flatMap { table, _ in ["count_rows", "count_update"].map { names.identifier(of: table.name, $0) }
-      }
-      + ["own_refcount", "record_put", "refuse_delete", "record_rows", "record_size"].map {
-        names.identifier(of: blobs.table, $0)
-      }
-      + ["total_run", "total_anomaly"].map { names.identifier($0) }
+    let triggerFunctions = triggerFunctionNames + ["total_run", "total_anomaly"].map { names.identifier($0) }
     let views = [
       "metrics", "health", "counting_triggers", "storage", "archive_contents", "blob_needed_objects", "blob_locations",
       "\(blobs.singular)_refcounts",
@@ -50,10 +44,13 @@ extension RetentionSchema {
           lockTables(
             referringTables.map { names.table($0.table.name) } + [blobTable]
               + retentionTableNames.map { names.qualified($0) },
-            "'ACCESS EXCLUSIVE'"
+            "'ACCESS EXCLUSIVE'",
+            droppingTriggersOf: formerFunctions
           ),
           "",
           refuseToForgetObjects,
+          "",
+          removeFormerFunctions(""),
           "",
         ]
           + signatureless
