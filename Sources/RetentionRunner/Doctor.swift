@@ -41,7 +41,7 @@ public struct Doctor {
         case .changed:
           (
             "was changed after it was applied",
-            "Restore the released file, or name the folder of the files that were applied with --from."
+            "Restore the released file, or name the folder of the files that were applied with --from. Where the model has changed: README, \"Changing the model\"."
           )
         case .outdated: ("was applied in an older version", "Run: jam-retention migrate up")
         default: ("is not recorded as applied", "Run: jam-retention migrate up")

@@ -200,7 +200,9 @@ public struct Migrator: Sendable {
   )] {
     if let changed = plan.first(where: { $0.state == .changed }) {
       throw RunnerError(
-        "\(changed.migration.name) was changed after it was applied; restore the released file and put the change into a new one"
+        "\(changed.migration.name) was changed after it was applied; restore the released file and put the change into a new one; "
+          + "or, where the model has other tables or classes now, replace the installation: uninstall/uninstall.sql of the old "
+          + "model, then migrate up (README, \"Changing the model\", says what is lost)"
       )
     }
     return plan

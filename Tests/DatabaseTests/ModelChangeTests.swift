@@ -81,6 +81,34 @@ import Testing
   }
 
   @Test(
+    "Where a reference names other blobs than before, rows that are there are counted again",
+    arguments: [
+      [
+        Reference.Kind.expression(sql: "memo", columns: ["memo"]),
+        .expression(sql: "left(memo, 64)", columns: ["memo"]),
+      ],
+      [.scalar(column: "memo"), .scan(column: "memo")],
+    ]
+  )
+  func otherKind(kinds: [Reference.Kind]) throws {
+    let models = kinds.map { kind in
+      var model = RetentionModel.jam
+      model.references.append(Reference(table: "jam_work_items", kind: kind))
+      return model
+    }
+    let database = try TestDatabase(model: models[0])
+    _ = try database.migrate()
+    try database.put(hash(1), age: "60 days")
+    try addItem([], to: database.submit([]), in: database)
+    try database.connection.execute("UPDATE jam_work_items SET memo = \(literal: "\(hash(1)) and more")")
+    #expect(try database.refcount(hash(1)) == 0)
+    _ = try database.migrator(MigrationGenerator.files(for: models[1])).up()
+    #expect(try database.refcount(hash(1)) == 1)
+    try database.expectLaw()
+    #expect(try database.retention.cleanup().int("deleted_preimages") == 0)
+  }
+
+  @Test(
     "Between the files of a change nothing that is held goes, whoever repairs and cleans up",
     arguments: RefcountingMode.allCases
   )
@@ -141,5 +169,67 @@ import Testing
     try database.connection.execute(file("uninstall/uninstall.sql", of: withoutItems(database.model)))
     #expect(try countingObjects(database, "jam_work_items") == 0)
     try addItem([hash(1)], to: package, in: database)
+  }
+
+  @Test(
+    "Other tables and classes: migrate up says what to do, and then everything is counted again",
+    arguments: RefcountingMode.allCases
+  )
+  func otherTables(mode: RefcountingMode) throws {
+    let database = try TestDatabase(mode)
+    _ = try database.migrate()
+    for number in 1...3 { try database.put(hash(number), age: "60 days") }
+    let package = try database.submit([hash(1)])
+    try addItem([hash(1)], to: package, in: database)
+
+    var model = database.model
+    let items = try #require(model.tables.firstIndex { $0.name == "jam_work_items" })
+    model.tables[items].columns.append(Column("logo", "text", nullable: true))
+    model.tables.append(
+      Table(
+        name: "jam_notes",
+        columns: [Column("id", "bigint"), Column("hash", "text"), Column("created_at", "timestamptz")],
+        primaryKey: ["id"]
+      )
+    )
+    model.references += [
+      Reference(table: "jam_work_items", kind: .scalar(column: "logo")),
+      Reference(table: "jam_notes", kind: .scalar(column: "hash")),
+    ]
+    model.classes.append(DataClass(name: "notes", table: "jam_notes"))
+    #expect(model.validate() == [])
+    let migrator = try Migrator(
+      files: MigrationGenerator.files(for: model),
+      model: model,
+      connection: database.connection,
+      logger: TestDatabase.logger
+    )
+    let refusal = try #require(throws: RunnerError.self) { try migrator.up() }
+    #expect(refusal.description.contains("010_tables.sql was changed after it was applied"))
+    #expect(refusal.description.contains("uninstall/uninstall.sql of the old model, then migrate up"))
+
+    try database.connection.execute(
+      "ALTER TABLE jam_work_items ADD logo text; UPDATE jam_work_items SET logo = \(literal: hash(2))"
+    )
+    try database.connection.execute(file("uninstall/uninstall.sql", of: database.model))
+    // Clients go on meanwhile, with a refcount of their own.
+    try database.put(hash(2))
+    try database.submit([hash(2)])
+    _ = try migrator.up()
+
+    let retention = RetentionDatabase(connection: database.connection, model: model, logger: TestDatabase.logger)
+    #expect(try retention.verify().rows.isEmpty)
+    #expect(try [1, 2, 3].map { try database.refcount(hash($0)) } == [2, 2, 0])
+    try database.connection.execute(
+      "INSERT INTO jam_notes VALUES (1, \(literal: hash(3)), now() - interval '60 days'), (2, \(literal: hash(1)), now())"
+    )
+    let dry = try retention.cleanup(dryRun: true)
+    let real = try retention.cleanup()
+    for run in [dry, real] {
+      #expect(try run.int("deleted_notes") == 1 && run.int("deleted_preimages") == 1)
+    }
+    #expect(try database.refcount(hash(1)) == 3)
+    #expect(try retention.verify().rows.isEmpty)
+    #expect(try retention.health().rows.allSatisfy { try $0.bool("ok") })
   }
 }

@@ -1,9 +1,10 @@
+import RetentionModel
 import SafeSQL
 
 extension RetentionSchema {
   /// `060_backfill.sql`: counts what the tables held before their triggers.
   func backfill() -> Artefact {
-    let edges = model.references.map { "\($0.table) (\($0.columns.joined(separator: ", ")))" }
+    let edges = model.references.map { "\($0.table) (\(description(of: $0)))" }
     return Artefact(
       path: "060_backfill.sql",
       kind: .repeatable,
@@ -18,6 +19,16 @@ extension RetentionSchema {
         SELECT \(names.qualified("repair_refcounts"))();
         """
     )
+  }
+
+  /// Another text for whatever yields other keys: the file is applied again when its text has changed.
+  private func description(of edge: Reference) -> String {
+    let columns = edge.columns.joined(separator: ", ")
+    switch edge.kind {
+    case .expression(let sql, _): return "\(columns): \(sql)"
+    case .scan(let column) where columnType(of: column, in: edge.table) == keyType.text: return "\(columns), scanned"
+    case .scalar, .array, .scan: return columns
+    }
   }
 
   private var refuseLongKeys: SQL {
