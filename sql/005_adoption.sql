@@ -4,8 +4,8 @@
 --   Refuses to go on where a table of the application exists without what the retention relies on: columns of the
 --   model's types, a key that is unique, NOT NULL for that key and for what every blob needs
 --   (size, created_at, storage_class, refcount), values of their own in what an undo brings back,
---   and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. Changes
---   nothing.
+--   and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. And where a
+--   foreign key that the model does not know would make a cleanup delete other rows, or fail. Changes nothing.
 -- locks:
 --   none
 -- rerun: safe at any time
@@ -145,6 +145,42 @@ BEGIN
       UNION ALL
       SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(t.oid)
     ) AS h (hindrance)
+    UNION ALL
+    SELECT pg_catalog.format('table %s has a foreign key %I to %s that the model does not know: %s', f.conrelid::pg_catalog.regclass,
+      f.conname, e.table_name, CASE f.confdeltype
+        WHEN 'c' THEN 'its rows would be deleted too, whatever their age, and could not be brought back'
+        ELSE 'cleanups would fail on the rows that it refers to'
+      END)
+    FROM (VALUES
+      ('public.jam_work_reports'),
+      ('public.jam_attestations'),
+      ('public.jam_work_packages'),
+      ('public.jam_work_items'),
+      ('public.jam_preimages')
+    ) AS e (table_name)
+    JOIN pg_catalog.pg_constraint AS f ON f.confrelid = pg_catalog.to_regclass(e.table_name)
+    -- SET NULL and SET DEFAULT leave the other rows where they are, and keep none.
+    WHERE f.contype = 'f' AND f.conparentid = 0 AND f.confdeltype IN ('a', 'r', 'c')
+      AND NOT EXISTS (
+        SELECT FROM (VALUES
+          ('public.jam_work_items', 'public.jam_work_packages', ARRAY['package_id'], ARRAY['id']),
+          ('public.jam_work_reports', 'public.jam_work_packages', ARRAY['package_id'], ARRAY['id']),
+          ('public.jam_attestations', 'public.jam_work_reports', ARRAY['report_id'], ARRAY['id']),
+          ('public.jam_services', 'public.jam_preimages', ARRAY['code_hash'], ARRAY['hash']),
+          ('public.jam_service_versions', 'public.jam_preimages', ARRAY['code_hash'], ARRAY['hash'])
+        ) AS k (child, parent, columns, parent_columns)
+        WHERE f.conrelid = pg_catalog.to_regclass(k.child) AND f.confrelid = pg_catalog.to_regclass(k.parent)
+          AND pg_catalog.cardinality(f.conkey) = pg_catalog.cardinality(k.columns)
+          AND NOT EXISTS (
+            SELECT FROM ROWS FROM (pg_catalog.unnest(f.conkey), pg_catalog.unnest(f.confkey)) AS u (number, parent_number)
+            JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = u.number
+            JOIN pg_catalog.pg_attribute AS p ON p.attrelid = f.confrelid AND p.attnum = u.parent_number
+            WHERE NOT EXISTS (
+              SELECT FROM ROWS FROM (pg_catalog.unnest(k.columns), pg_catalog.unnest(k.parent_columns)) AS m (name, parent_name)
+              WHERE m.name = a.attname AND m.parent_name = p.attname
+            )
+          )
+      )
   ) AS d;
   IF differences IS NOT NULL THEN
     RAISE EXCEPTION 'tables that exist are not what the retention relies on: %', differences

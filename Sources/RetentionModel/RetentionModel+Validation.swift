@@ -150,6 +150,7 @@ private struct Validation {
       }
       guard let parent = find(key.parent, at: "\(place).parent") else { continue }
       for name in key.parentColumns { _ = find(name, in: parent, at: "\(place).parent_columns") }
+      if parent.name == model.blobs.table { checkIsReference(key, of: table, at: place) }
     }
   }
 
@@ -177,6 +178,28 @@ private struct Validation {
     guard let word = words.first(where: Self.constraintWords.contains) else { return nil }
     return
       "says more than a type, from \"\(word)\" on; nullable, default and the keys have places of their own, and a table that needs more is created before: what exists is adopted"
+  }
+
+  /// Nothing but a count keeps a blob. A foreign key that is set to NULL keeps none either, and does no harm.
+  private mutating func checkIsReference(_ key: ForeignKey, of table: Table, at path: String) {
+    let pairs = zip(key.columns, key.parentColumns)
+    guard key.onDelete != .setNull, table.name != model.blobs.table,
+      !pairs.contains(where: { column, parent in
+        parent == model.blobs.key
+          && model.references.contains(Reference(table: table.name, kind: .scalar(column: column)))
+      })
+    else { return }
+    let consequence =
+      key.onDelete == .cascade
+      ? "its rows would be deleted with their blob, however young they are"
+      : "the cleanup would fail on a blob that one of its rows names"
+    let remedy =
+      pairs.first { $1 == model.blobs.key }.map { "make it a reference: {table: \(table.name), scalar: \($0.0)}" }
+      ?? "let it refer to \"\(model.blobs.key)\" and make it a reference"
+    add(
+      path,
+      "\"\(table.name)\" would hold blobs without being counted: \(consequence); \(remedy); or on_delete: set null"
+    )
   }
 
   private mutating func checkForeignKeyOrder() {

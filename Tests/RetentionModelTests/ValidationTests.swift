@@ -96,11 +96,45 @@ import Testing
     Mistake("blobs with the name of a column", "blobs.plural") { $0.blobs.plural = "rows" },
     Mistake("class name with an accent", "classes[0].name") { $0.classes[0].name = "a\u{331}" },
     Mistake("no class", "classes") { $0.classes = [] },
+    Mistake("rows that go with an uncounted blob", "tables[7].foreign_keys[0]") { addThumbnails(to: &$0, .cascade) },
+    Mistake("rows that hold an uncounted blob", "tables[7].foreign_keys[0]") { addThumbnails(to: &$0, .restrict) },
+    Mistake("rows that hold a blob by another column", "tables[7].foreign_keys[0]") {
+      addThumbnails(to: &$0, .noAction, parentColumn: "uploader")
+      $0.references.append(Reference(table: "jam_thumbnails", kind: .scalar(column: "source")))
+    },
   ]
+
+  private static func addThumbnails(
+    to model: inout RetentionModel,
+    _ action: DeleteAction,
+    parentColumn: String = "hash"
+  ) {
+    model.tables.append(
+      Table(
+        name: "jam_thumbnails",
+        columns: [Column("id", "bigint"), Column("source", "text", nullable: true)],
+        primaryKey: ["id"],
+        foreignKeys: [
+          ForeignKey(columns: ["source"], parent: "jam_preimages", parentColumns: [parentColumn], onDelete: action)
+        ]
+      )
+    )
+  }
 
   @Test("The JAM model has no mistake")
   func jam() {
     #expect(RetentionModel.jam.validate() == [])
+  }
+
+  @Test("A foreign key to the blobs is allowed beside a reference, or where it is set to NULL")
+  func foreignKeysToBlobs() {
+    for action in DeleteAction.allCases {
+      var model = RetentionModel.jam
+      Self.addThumbnails(to: &model, action)
+      #expect(model.validate().isEmpty == (action == .setNull), "\(action)")
+      model.references.append(Reference(table: "jam_thumbnails", kind: .scalar(column: "source")))
+      #expect(model.validate() == [], "\(action)")
+    }
   }
 
   @Test("Each mistake is reported at its place", arguments: mistakes)

@@ -11,8 +11,8 @@ extension RetentionSchema {
         "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
         "model's types, a key that is unique, NOT NULL for that key and for what every blob needs",
         "(\(blobs.requiredRoles.map(\.column).joined(separator: ", "))), values of their own in what an undo brings back,",
-        "and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. Changes",
-        "nothing.",
+        "and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. And where a",
+        "foreign key that the model does not know would make a cleanup delete other rows, or fail. Changes nothing.",
       ],
       locks: ["none"],
       body: "DO \(adoptionCheck.dollarQuoted());"
@@ -88,6 +88,8 @@ extension RetentionSchema {
             UNION ALL
             SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(t.oid)
           ) AS h (hindrance)
+          UNION ALL
+          \(unknownForeignKeys)
         ) AS d;
         IF differences IS NOT NULL THEN
           RAISE EXCEPTION 'tables that exist are not what the retention relies on: %', differences
@@ -95,6 +97,65 @@ extension RetentionSchema {
               HINT = 'Change the tables, or correct the model to what they are, generate again, and apply the new files.';
         END IF;
       END
+      """
+  }
+
+  /// Foreign keys to a table from which cleanups delete, as differences: those that neither the model names nor a count
+  /// makes harmless.
+  private var unknownForeignKeys: SQL {
+    let deleted = archivedTables.map { "(\(literal: $0.source.quoted))" as SQL }
+    let parents = Set(archivedTables.map(\.table.name))
+    func known(_ child: String, _ parent: String, _ columns: [(String, String)]) -> SQL {
+      func list(_ names: [String]) -> SQL { .joined(names.map { "\(literal: $0)" }, separator: ", ") }
+      return """
+        (\(literal: names.table(child).quoted), \(literal: names.table(parent).quoted), ARRAY[\(list(columns.map(\.0)))], ARRAY[\(list(columns.map(\.1)))])
+        """
+    }
+    let keys = model.tables.flatMap { table in
+      table.foreignKeys.filter { parents.contains($0.parent) }.map {
+        known(table.name, $0.parent, Array(zip($0.columns, $0.parentColumns)))
+      }
+    }
+    // A blob that a row refers to is not deleted, so that a foreign key beside the reference has nothing to do.
+    let references = model.references.compactMap { reference -> SQL? in
+      guard case .scalar(let column) = reference.kind else { return nil }
+      return known(reference.table, blobs.table, [(column, blobs.key)])
+    }
+    let expected = keys + references
+    let isKnown: SQL =
+      expected.isEmpty
+      ? ""
+      : """
+
+        AND NOT EXISTS (
+          SELECT FROM (VALUES
+            \(SQL.joined(expected))
+          ) AS k (child, parent, columns, parent_columns)
+          WHERE f.conrelid = pg_catalog.to_regclass(k.child) AND f.confrelid = pg_catalog.to_regclass(k.parent)
+            AND pg_catalog.cardinality(f.conkey) = pg_catalog.cardinality(k.columns)
+            AND NOT EXISTS (
+              SELECT FROM ROWS FROM (pg_catalog.unnest(f.conkey), pg_catalog.unnest(f.confkey)) AS u (number, parent_number)
+              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = u.number
+              JOIN pg_catalog.pg_attribute AS p ON p.attrelid = f.confrelid AND p.attnum = u.parent_number
+              WHERE NOT EXISTS (
+                SELECT FROM ROWS FROM (pg_catalog.unnest(k.columns), pg_catalog.unnest(k.parent_columns)) AS m (name, parent_name)
+                WHERE m.name = a.attname AND m.parent_name = p.attname
+              )
+            )
+        )
+      """
+    return """
+      SELECT pg_catalog.format('table %s has a foreign key %I to %s that the model does not know: %s', f.conrelid::pg_catalog.regclass,
+        f.conname, e.table_name, CASE f.confdeltype
+          WHEN 'c' THEN 'its rows would be deleted too, whatever their age, and could not be brought back'
+          ELSE 'cleanups would fail on the rows that it refers to'
+        END)
+      FROM (VALUES
+        \(SQL.joined(deleted))
+      ) AS e (table_name)
+      JOIN pg_catalog.pg_constraint AS f ON f.confrelid = pg_catalog.to_regclass(e.table_name)
+      -- SET NULL and SET DEFAULT leave the other rows where they are, and keep none.
+      WHERE f.contype = 'f' AND f.conparentid = 0 AND f.confdeltype IN ('a', 'r', 'c')\(isKnown)
       """
   }
 }
