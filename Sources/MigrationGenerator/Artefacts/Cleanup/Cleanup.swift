@@ -49,11 +49,21 @@ extension RetentionSchema {
 
   /// The conditions under which the row `r` of a class may go, besides its age.
   ///
-  /// With `dying`, rows of earlier classes do not block when the query of that name lists them; without, they are gone.
+  /// With `dying`, rows of earlier classes and of their parts do not block when the query of that name lists them; without,
+  /// they are gone.
   func conditions(_ dataClass: DataClass, cutoff: SQL, protected: SQL, dying: Bool) -> [SQL] {
     var result: [SQL] = []
     if let status = dataClass.status {
       result.append("(r.\(Identifier(status)) = ANY (\(protected))) IS NOT TRUE")
+    }
+    let earlier =
+      dying
+      ? model.classes.prefix { $0.table != dataClass.table }.flatMap { [$0.table] + $0.parts.map(\.table) } : []
+    func stays(_ child: Table, _ alias: SQL) -> SQL {
+      guard earlier.contains(child.name) else { return "" }
+      let sameRow = child.primaryKey.map { "d.\(Identifier($0)) = \(alias).\(Identifier($0))" as SQL }
+      return
+        " AND NOT EXISTS (SELECT FROM \(dyingName(child.name)) AS d WHERE \(SQL.joined(sameRow, separator: " AND ")))"
     }
     // Where no status is protected, as by default, no parent is looked up.
     result += protectedAncestors(of: dataClass.table, alias: "r", protected: protected, depth: 1)
@@ -68,18 +78,14 @@ extension RetentionSchema {
       for (child, childKey) in children(of: part.table)
       where !dataClass.parts.contains(where: { $0.table == child.name }) {
         result.append(
-          "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x JOIN \(names.table(child.name)) AS y ON \(join(childKey, child: "y", parent: "x")) WHERE \(join(key, child: "x", parent: "r")))"
+          "NOT EXISTS (SELECT FROM \(names.table(part.table)) AS x JOIN \(names.table(child.name)) AS y ON \(join(childKey, child: "y", parent: "x")) WHERE \(join(key, child: "x", parent: "r"))\(stays(child, "y")))"
         )
       }
     }
     for (child, key) in children(of: dataClass.table) where !dataClass.parts.contains(where: { $0.table == child.name })
     {
-      let alreadyDying: SQL =
-        dying && model.classes.contains { $0.table == child.name }
-        ? " AND NOT EXISTS (SELECT FROM \(dyingName(child.name)) AS d WHERE d.\(keyColumn(child.name)) = c.\(keyColumn(child.name)))"
-        : ""
       result.append(
-        "NOT EXISTS (SELECT FROM \(names.table(child.name)) AS c WHERE \(join(key, child: "c", parent: "r"))\(alreadyDying))"
+        "NOT EXISTS (SELECT FROM \(names.table(child.name)) AS c WHERE \(join(key, child: "c", parent: "r"))\(stays(child, "c")))"
       )
     }
     return result
