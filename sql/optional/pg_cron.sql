@@ -46,14 +46,18 @@ BEGIN
         pg_catalog.current_database(), current_user)
     END, E'\n')
     INTO elsewhere
-    FROM (VALUES
-      (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-      (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-      (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+    FROM (
+      SELECT f.place, ' ' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(f.place, 'UTF8')), 'hex'), 8) AS checksum
+      FROM pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public') AS f (place)
+    ) AS p
+    CROSS JOIN LATERAL (VALUES
+      (('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+      (('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+      (('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-        ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-        ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-        ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+        ('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+        ('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+        ('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text), true)
     ) AS j (name, schedule, command, is_about_cron);
     -- Others may not read where it lives.
     IF pg_catalog.pg_has_role('pg_read_all_settings', 'USAGE') THEN
@@ -71,14 +75,18 @@ WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d
   FOR job IN
     -- Who has changed a schedule keeps it.
     SELECT j.name, coalesce(s.schedule, j.schedule) AS schedule, j.command
-    FROM (VALUES
-      (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-      (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-      (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+    FROM (
+      SELECT f.place, ' ' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(f.place, 'UTF8')), 'hex'), 8) AS checksum
+      FROM pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public') AS f (place)
+    ) AS p
+    CROSS JOIN LATERAL (VALUES
+      (('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+      (('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+      (('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-        ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-        ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-        ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+        ('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+        ('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+        ('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text), true)
     ) AS j (name, schedule, command, is_about_cron)
     LEFT JOIN cron.job AS s ON s.jobname = j.name AND s.username = current_user
   LOOP

@@ -38,26 +38,34 @@ BEGIN
       USING HINT = (
         SELECT pg_catalog.format('Where it is, run: SELECT cron.unschedule(jobid) FROM cron.job WHERE jobname IN (%s);',
           pg_catalog.string_agg(pg_catalog.quote_literal(j.name), ', '))
-        FROM (VALUES
-          (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-          (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-          (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+        FROM (
+          SELECT f.place, ' ' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(f.place, 'UTF8')), 'hex'), 8) AS checksum
+          FROM pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public') AS f (place)
+        ) AS p
+        CROSS JOIN LATERAL (VALUES
+          (('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+          (('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+          (('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-            ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-            ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-            ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+            ('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+            ('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+            ('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text), true)
         ) AS j (name, schedule, command, is_about_cron)
       );
     RETURN;
   END IF;
-  FOR job IN SELECT s.jobid FROM cron.job AS s WHERE s.jobname IN (SELECT j.name FROM (VALUES
-    (('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
-    (('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
-    (('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
+  FOR job IN SELECT s.jobid FROM cron.job AS s WHERE s.jobname IN (SELECT j.name FROM (
+    SELECT f.place, ' ' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(f.place, 'UTF8')), 'hex'), 8) AS checksum
+    FROM pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public') AS f (place)
+  ) AS p
+  CROSS JOIN LATERAL (VALUES
+    (('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '15 3 * * *', 'CALL public.jam_cleanup()', false),
+    (('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '* * * * *', 'SELECT public.jam_fold_references()', false),
+    (('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text, '45 3 * * *', pg_catalog.format('DELETE FROM cron.job_run_details AS d USING cron.job AS j
 WHERE d.jobid = j.jobid AND j.jobname IN (%L, %L, %L) AND coalesce(d.end_time, d.start_time) < now() - interval ''14 days''',
-      ('jam_cleanup' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-      ('jam_fold' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text,
-      ('jam_job_history' || pg_catalog.format(': %s.%s', pg_catalog.current_database(), 'public'))::name::text), true)
+      ('jam_cleanup' || CASE WHEN pg_catalog.octet_length('jam_cleanup' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+      ('jam_fold' || CASE WHEN pg_catalog.octet_length('jam_fold' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text,
+      ('jam_job_history' || CASE WHEN pg_catalog.octet_length('jam_job_history' || p.place) > 63 THEN p.checksum ELSE '' END || p.place)::name::text), true)
   ) AS j (name, schedule, command, is_about_cron)) LOOP
     PERFORM cron.unschedule(job.jobid);
   END LOOP;

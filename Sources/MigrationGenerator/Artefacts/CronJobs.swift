@@ -5,11 +5,14 @@ extension RetentionSchema {
   /// The jobs, as rows of a query: name, schedule, command, and whether it is about the tables of `pg_cron` itself, beside
   /// which it then runs.
   ///
-  /// The jobs of all databases stand in one table whose column cuts names at 63 bytes, so the purpose goes first.
+  /// The jobs of all databases stand in one table whose column cuts names at 63 bytes, so the purpose goes first. A
+  /// job replaces another one of its name, so before a place that is cut there is a checksum of all of it.
   private var cronJobs: SQL {
-    let place: SQL = "pg_catalog.format(': %s.%s', pg_catalog.current_database(), \(literal: names.schema.name))"
     func name(_ purpose: String) -> SQL {
-      "(\(literal: names.identifier(purpose).name) || \(place))::name::text"
+      let purpose: SQL = "\(literal: names.identifier(purpose).name)"
+      return """
+        (\(purpose) || CASE WHEN pg_catalog.octet_length(\(purpose) || p.place) > \(Identifier.maximumBytes) THEN p.checksum ELSE '' END || p.place)::name::text
+        """
     }
     let forget: SQL = """
       DELETE FROM cron.job_run_details AS d USING cron.job AS j
@@ -17,7 +20,11 @@ extension RetentionSchema {
       """
     let jobNames = [name("cleanup"), name("fold"), name("job_history")]
     return """
-      (VALUES
+      (
+        SELECT f.place, ' ' || pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(f.place, 'UTF8')), 'hex'), 8) AS checksum
+        FROM pg_catalog.format(': %s.%s', pg_catalog.current_database(), \(literal: names.schema.name)) AS f (place)
+      ) AS p
+      CROSS JOIN LATERAL (VALUES
         (\(jobNames[0]), '15 3 * * *', \(literal: "CALL \(names.qualified("cleanup").quoted)()"), false),
         (\(jobNames[1]), '* * * * *', \(literal: "SELECT \(names.qualified("fold_references").quoted)()"), false),
         (\(jobNames[2]), '45 3 * * *', pg_catalog.format(\(literal: forget.text),

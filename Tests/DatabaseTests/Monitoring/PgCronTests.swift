@@ -37,6 +37,45 @@ import Testing
     return "\(raw: file.text)"
   }
 
+  @Test(
+    "Two installations whose names are too long to be kept have jobs of their own",
+    .enabled("the server has no extension pg_cron") { try isAvailable() }
+  )
+  func longNames() throws {
+    try withServer(.connection) { server in
+      let connection = try Connection(ConnectionString(server.connectionString))
+      try connection.execute("CREATE EXTENSION pg_cron")
+      // What differs comes after 63 bytes of each job's name.
+      let schemas = ["eu", "us"].map { "customer_retention_archive_of_all_departments_\($0)" }
+      func apply(_ path: String, _ schema: String) throws {
+        var model = RetentionModel.jam
+        model.schema = schema
+        let file = try #require(MigrationGenerator.files(for: model).first { $0.path == path })
+        try connection.execute("\(raw: file.text)")
+      }
+      func commands(of schema: String) throws -> Int {
+        try connection.query("SELECT count(*) AS n FROM cron.job WHERE command LIKE '%' || $1 || '.%'", schema).first?
+          .int("n") ?? 0
+      }
+      for schema in schemas + schemas { try apply("optional/pg_cron.sql", schema) }
+      #expect(try schemas.map(commands) == [2, 2])
+      let names = try jobs(connection).keys.sorted()
+      #expect(names.count == 6 && names.allSatisfy { $0.utf8.count <= 63 }, "\(names)")
+      // The end of the history is about the jobs of its own installation.
+      let histories = try connection.query("SELECT command FROM cron.job WHERE jobname LIKE 'jam_job_history%'").rows
+      #expect(Set(histories.map { $0["command"] }).count == 2)
+      try apply("uninstall/pg_cron.sql", schemas[0])
+      #expect(try schemas.map(commands) == [0, 2] && jobs(connection).count == 3)
+
+      // A name of just 63 bytes is what it was.
+      let short = "customer_retention_archive_of_departments"
+      try apply("optional/pg_cron.sql", short)
+      #expect(try jobs(connection)["jam_cleanup: postgres.\(short)"] != nil)
+      try apply("uninstall/pg_cron.sql", short)
+      #expect(try jobs(connection).count == 3)
+    }
+  }
+
   private func jobs(_ connection: Connection) throws -> [String: String] {
     let rows = try connection.query("SELECT jobname, schedule FROM cron.job").rows
     return try Dictionary(uniqueKeysWithValues: rows.map { (try $0.string("jobname"), try $0.string("schedule")) })
