@@ -84,4 +84,45 @@ import Testing
     _ = try database.migrate()
     try database.migrateWithPsql()
   }
+
+  @Test(
+    "A table that never expires may refer to itself: cascades are counted, cleanups pass",
+    arguments: Installation.all
+  )
+  func tree(installation: Installation) throws {
+    var model = RetentionModel.jam
+    model.refcounting = installation.refcounting
+    model.tables[0].columns.append(Column("parent_id", "uuid", nullable: true))
+    model.tables[0].foreignKeys = [ForeignKey(columns: ["parent_id"], parent: "jam_services", parentColumns: ["id"])]
+    #expect(model.validate() == [])
+    let database = try TestDatabase(model: model)
+    if installation.data == .after { _ = try database.migrate() } else { try database.createTables() }
+    // A chain of services, each with the same code and a package.
+    try database.connection.execute(
+      """
+      INSERT INTO jam_preimages (hash, size, created_at)
+        SELECT lpad(n::text, 64, '0'), 1, now() - interval '60 days' FROM generate_series(1, 2) AS n;
+      INSERT INTO jam_services (id, owner, code_hash, parent_id)
+        SELECT lpad(n::text, 32, '0')::uuid, '', \(literal: hash(1)), nullif(lpad((n - 1)::text, 32, '0'), repeat('0', 32))::uuid
+        FROM generate_series(1, 5) AS n;
+      INSERT INTO jam_work_packages (id, service_id, preimage_hashes, created_at)
+        SELECT gen_random_uuid(), id, ARRAY[\(literal: hash(2))], now() - interval '60 days' FROM jam_services;
+      """
+    )
+    if installation.data == .before { _ = try database.migrate() }
+    try database.expectLaw()
+    #expect(try database.refcount(hash(1)) == 5)
+    try database.connection.execute("DELETE FROM jam_services WHERE id = '00000000-0000-0000-0000-000000000003'")
+    try database.expectLaw()
+    #expect(try [database.refcount(hash(1)), database.refcount(hash(2))] == [2, 2])
+    try database.retention.setPolicy("protected_statuses", to: "{held}")
+    let dry = try database.retention.cleanup(dryRun: true)
+    let real = try database.retention.cleanup()
+    for run in [dry, real] {
+      #expect(try run.int("deleted_packages") == 2 && run.int("deleted_preimages") == 1)
+    }
+    try database.connection.execute("DELETE FROM jam_services WHERE parent_id IS NULL")
+    try database.expectLaw()
+    #expect(try database.retention.cleanup().int("deleted_preimages") == 1)
+  }
 }

@@ -96,6 +96,15 @@ import Testing
     Mistake("blobs with the name of a column", "blobs.plural") { $0.blobs.plural = "rows" },
     Mistake("class name with an accent", "classes[0].name") { $0.classes[0].name = "a\u{331}" },
     Mistake("no class", "classes") { $0.classes = [] },
+    Mistake("class that refers to itself", "tables[2].foreign_keys[1].parent") {
+      $0.tables[2].foreignKeys.append(ForeignKey(columns: ["id"], parent: "jam_work_packages", parentColumns: ["id"]))
+    },
+    Mistake("part that refers to itself", "tables[3].foreign_keys[1].parent") {
+      $0.tables[3].foreignKeys.append(ForeignKey(columns: ["id"], parent: "jam_work_items", parentColumns: ["id"]))
+    },
+    Mistake("blobs that go with another", "tables[6].foreign_keys[0].parent") {
+      $0.tables[6].foreignKeys = [ForeignKey(columns: ["uploader"], parent: "jam_preimages", parentColumns: ["hash"])]
+    },
     Mistake("rows that go with an uncounted blob", "tables[7].foreign_keys[0]") { addThumbnails(to: &$0, .cascade) },
     Mistake("rows that hold an uncounted blob", "tables[7].foreign_keys[0]") { addThumbnails(to: &$0, .restrict) },
     Mistake("rows that hold a blob by another column", "tables[7].foreign_keys[0]") {
@@ -135,6 +144,14 @@ import Testing
       model.references.append(Reference(table: "jam_thumbnails", kind: .scalar(column: "source")))
       #expect(model.validate() == [], "\(action)")
     }
+  }
+
+  @Test("A table that never expires may refer to itself")
+  func tree() {
+    var model = RetentionModel.jam
+    model.tables[0].columns.append(Column("parent_id", "uuid", nullable: true))
+    model.tables[0].foreignKeys = [ForeignKey(columns: ["parent_id"], parent: "jam_services", parentColumns: ["id"])]
+    #expect(model.validate() == [])
   }
 
   @Test("Each mistake is reported at its place", arguments: mistakes)
