@@ -4,8 +4,9 @@
 --   Refuses to go on where a table of the application exists without what the retention relies on: columns of the
 --   model's types, a key that is unique, NOT NULL for that key and for what every blob needs
 --   (size, created_at, storage_class, refcount), values of their own in what an undo brings back,
---   and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. And where a
---   foreign key that the model does not know would make a cleanup delete other rows, or fail. Changes nothing.
+--   and every row to be seen, after a crash too: no partitions, no tables that inherit, no row-level security for the
+--   owner, no table that is not logged. And where a foreign key that the model does not know would make a cleanup delete
+--   other rows, or fail. Changes nothing.
 -- locks:
 --   none
 -- rerun: safe at any time
@@ -37,7 +38,7 @@ DECLARE
   differences text;
 BEGIN
   WITH existing AS (
-    SELECT c.oid, c.relkind, e.table_name, e.key
+    SELECT c.oid, c.relkind, c.relpersistence, e.table_name, e.key
     FROM (VALUES
       ('public.jam_services', ARRAY['id']),
       ('public.jam_service_versions', ARRAY['service_id', 'version']),
@@ -144,6 +145,8 @@ BEGIN
       WHERE t.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = t.oid)
       UNION ALL
       SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(t.oid)
+      UNION ALL
+      SELECT 'is not logged: a crash would empty it, and leave counts that are wrong' WHERE t.relpersistence <> 'p'
     ) AS h (hindrance)
     UNION ALL
     SELECT pg_catalog.format('table %s has a foreign key %I to %s that the model does not know: %s', f.conrelid::pg_catalog.regclass,

@@ -123,4 +123,15 @@ import Testing
     let partitioned = try #require(throws: RunnerError.self) { try database.migrate() }
     #expect(partitioned.description.contains("table public.jam_work_items is partitioned"))
   }
+
+  @Test("A table that a crash would empty is not adopted: the counts would outlive its rows, or go without them")
+  func unloggedTable() throws {
+    let database = try TestDatabase()
+    try database.createTables()
+    try database.connection.execute("ALTER TABLE jam_work_items SET UNLOGGED")
+    let error = try #require(throws: RunnerError.self) { try database.migrate() }
+    #expect(error.description.contains("table public.jam_work_items is not logged"))
+    try database.connection.execute("ALTER TABLE jam_work_items SET LOGGED")
+    _ = try database.migrate()
+  }
 }

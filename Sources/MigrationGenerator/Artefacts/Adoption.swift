@@ -11,8 +11,9 @@ extension RetentionSchema {
         "Refuses to go on where a table of the application exists without what the retention relies on: columns of the",
         "model's types, a key that is unique, NOT NULL for that key and for what every blob needs",
         "(\(blobs.requiredRoles.map(\.column).joined(separator: ", "))), values of their own in what an undo brings back,",
-        "and every row to be seen: no partitions, no tables that inherit, no row-level security for the owner. And where a",
-        "foreign key that the model does not know would make a cleanup delete other rows, or fail. Changes nothing.",
+        "and every row to be seen, after a crash too: no partitions, no tables that inherit, no row-level security for the",
+        "owner, no table that is not logged. And where a foreign key that the model does not know would make a cleanup delete",
+        "other rows, or fail. Changes nothing.",
       ],
       locks: ["none"],
       body: "DO \(adoptionCheck.dollarQuoted());"
@@ -42,7 +43,7 @@ extension RetentionSchema {
         differences text;
       BEGIN
         WITH existing AS (
-          SELECT c.oid, c.relkind, e.table_name, e.key
+          SELECT c.oid, c.relkind, c.relpersistence, e.table_name, e.key
           FROM (VALUES
             \(SQL.joined(keys))
           ) AS e (table_name, key)
@@ -87,6 +88,8 @@ extension RetentionSchema {
             WHERE t.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = t.oid)
             UNION ALL
             SELECT 'hides rows from its owner (FORCE ROW LEVEL SECURITY)' WHERE pg_catalog.row_security_active(t.oid)
+            UNION ALL
+            SELECT 'is not logged: a crash would empty it, and leave counts that are wrong' WHERE t.relpersistence <> 'p'
           ) AS h (hindrance)
           UNION ALL
           \(unknownForeignKeys)
