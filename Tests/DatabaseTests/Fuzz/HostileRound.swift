@@ -83,13 +83,18 @@ struct HostileRound {
     model.tables[0].columns[0].type == "bytea" ? "decode(\(literal: hash(number)), 'hex')" : "\(literal: hash(number))"
   }
 
-  /// Everything in the schema that has a name.
+  /// Everything in the schema that has a name, but for the indexes of foreign keys, which outlive the retention.
   private func objects() throws -> [String] {
     try connection.query(
       """
       SELECT o.kind || ' ' || o.name AS object
       FROM pg_namespace AS n, LATERAL (
-        SELECT 'relation ' || c.relkind::text, c.relname FROM pg_class AS c WHERE c.relnamespace = n.oid
+        SELECT 'relation ' || c.relkind::text, c.relname FROM pg_class AS c
+        WHERE c.relnamespace = n.oid AND NOT EXISTS (
+          SELECT FROM pg_index AS i
+          JOIN pg_constraint AS f ON f.conrelid = i.indrelid AND i.indkey::text = array_to_string(f.conkey, ' ')
+          WHERE i.indexrelid = c.oid AND f.contype = 'f' AND NOT i.indisunique
+        )
         UNION ALL
         SELECT 'routine', p.proname FROM pg_proc AS p WHERE p.pronamespace = n.oid
         UNION ALL

@@ -134,7 +134,7 @@ import Testing
     #expect(page.components(separatedBy: "took too long").count == 3)
   }
 
-  @Test("The server gives up what takes longer than the patience", .timeLimit(.minutes(2)))
+  @Test("The server gives up what takes longer than the patience", .timeLimit(.minutes(10)))
   func patience() throws {
     let database = try TestDatabase()
     _ = try database.migrate()
@@ -146,7 +146,7 @@ import Testing
 
   @Test(
     "When the time for all is over, nothing else is asked; the page still says what it is about",
-    .timeLimit(.minutes(2))
+    .timeLimit(.minutes(10))
   )
   func budget() throws {
     let database = try TestDatabase()
