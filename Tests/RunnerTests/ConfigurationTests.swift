@@ -103,6 +103,8 @@ import Testing
     #expect(found[1].contains("did you mean \"retention_days\"?") && found[1].contains("blob_store.bucket"))
     #expect(found[3].contains("postgres or memory") && found[4].contains("\"36501\""))
     #expect(try mistakes(yaml: "runtime: {jam: 5}").first?.contains("must hold keys") == true)
+    let noKey = try mistakes(yaml: "runtime: {jam: {blob_store: {access_key: ''}}}")
+    #expect(noKey.first?.contains("blob_store.access_key") == true && noKey.first?.contains("not empty") == true)
   }
 
   @Test("A file that is no YAML has a place in its error, and nothing of its text")

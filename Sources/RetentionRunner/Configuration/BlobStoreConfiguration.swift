@@ -31,10 +31,8 @@ public struct BlobStoreConfiguration: Sendable {
       reader.setting(.blobStorePrefix, allowed: "a text such as preimages/; it may be empty") { $0 }.or("preimages/")
       .value
     forcesPathStyle = reader.bool(.blobStoreForcesPathStyle).value
-    // Empty: not these, but others, whatever stands further back.
-    func key(_ text: String?) -> Secret? { text.flatMap { $0.isEmpty ? nil : Secret($0) } }
-    accessKey = key(reader.setting(.blobStoreAccessKey, allowed: "a text") { $0 }.value)
-    secretKey = key(reader.setting(.blobStoreSecretKey, allowed: "a text") { $0 }.value)
+    accessKey = reader.credential(.blobStoreAccessKey)
+    secretKey = reader.credential(.blobStoreSecretKey)
     certificateAuthorityFile = reader.text(.blobStoreCAFile).value
     directory = reader.text(.blobStoreDirectory).value
     isEnabled = reader.bool(.blobStoreIsEnabled).value ?? (bucket != nil || directory != nil)
@@ -91,5 +89,15 @@ public struct BlobStoreConfiguration: Sendable {
     if let forcesPathStyle { configuration.addressing = forcesPathStyle ? .path : .virtualHosted }
     configuration.certificateAuthorityFile = certificateAuthorityFile
     return try S3Client(configuration)
+  }
+}
+
+extension ConfigurationReader {
+  /// A part of the credentials. A flag that is empty says: none of those that are configured.
+  fileprivate mutating func credential(_ key: ConfigurationKey) -> Secret? {
+    let setting = setting(key, allowed: "a text that is not empty") { $0 }
+    guard let text = setting.value, text.isEmpty else { return setting.value.map { Secret($0) } }
+    if !setting.origin.isFlag { refuse(key, allowed: "a text that is not empty") }
+    return nil
   }
 }
